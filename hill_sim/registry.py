@@ -1,0 +1,92 @@
+"""Names that a user can write in a trial, and where each one lives. Nothing is imported until it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from hill_sim.errors import InvalidInput, unknown
+
+TASKS = {
+    "digits": "hill_sim.tasks.digits:load",
+}
+
+MODELS = {
+    "mlp": "hill_sim.models.mlp:MLP",
+}
+
+STRATEGIES = {
+    "compactness": "hill_sim.strategies.compactness:Compactness",
+    "separation": "hill_sim.strategies.separation:Separation",
+    "merge_similar": "hill_sim.strategies.merge_similar:MergeSimilar",
+    "resolve_overlap": "hill_sim.strategies.resolve_overlap:ResolveOverlap",
+    "fix_outliers": "hill_sim.strategies.fix_outliers:FixOutliers",
+    "arrange": "hill_sim.strategies.arrange:Arrange",
+}
+
+CONTROLS = {
+    "ce_only": "hill_sim.strategies.no_edit:NoEdit",
+    "ce_scaled": "hill_sim.strategies.no_edit:NoEdit",
+    "hold": "hill_sim.strategies.hold:Hold",
+    "random": "hill_sim.strategies.random_edit:RandomEdit",
+}
+
+CONFLICTS = {
+    "merge_distinct": "hill_sim.strategies.merge_distinct:MergeDistinct",
+    "swap": "hill_sim.strategies.swap:Swap",
+    "flip_flop": "hill_sim.strategies.flip_flop:FlipFlop",
+    "switching": "hill_sim.strategies.switching:Switching",
+    "committee": "hill_sim.strategies.committee:Committee",
+    "adversary": "hill_sim.strategies.adversary:Adversary",
+}
+
+POLICIES = {**STRATEGIES, **CONTROLS, **CONFLICTS}
+
+_TABLES = {"task": TASKS, "model": MODELS, "policy": POLICIES}
+
+
+def check(kind: str, name: str) -> None:
+    """Raise InvalidInput, with the nearest name, unless `name` is registered or looks like `module:attr` / `path.py:attr`."""
+    if not isinstance(name, str) or not name:
+        raise InvalidInput(f"{kind}: {name!r} is not a name")
+    if name not in _TABLES[kind] and ":" not in name:
+        raise unknown(kind, name, _TABLES[kind])
+
+
+def load(kind: str, name: str) -> Any:
+    """The object that `name` stands for: a registered name, `module:attr`, or `path/to/file.py:attr`.
+
+    Raises:
+        InvalidInput: unknown name, module or file that cannot be imported, or a missing attribute.
+    """
+    check(kind, name)
+    module_name, _, attribute = _TABLES[kind].get(name, name).rpartition(":")
+    try:
+        module = _load_file(Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)
+    except HillImportError:
+        raise
+    except Exception as error:
+        raise InvalidInput(f"{kind}: {name!r}: cannot import {module_name}: {type(error).__name__}: {error}") from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        public = ", ".join(n for n in vars(module) if not n.startswith("_")) or "nothing"
+        raise InvalidInput(f"{kind}: {name!r}: {module_name} has no {attribute!r} (it has: {public})") from None
+
+
+class HillImportError(InvalidInput):
+    """A user's plug-in file that is not there."""
+
+
+def _load_file(path: Path) -> Any:
+    path = path.expanduser().resolve()
+    if not path.is_file():
+        raise HillImportError(f"policy: no file {path}")
+    spec = importlib.util.spec_from_file_location(f"hill_sim_user_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
