@@ -23,7 +23,9 @@ def generator(seed: int, role: str, *keys: int) -> np.random.Generator:
         role: what the numbers are for, e.g. `"order"`; roles are independent streams.
         keys: non-negative integers that tell repeated uses apart, e.g. the epoch.
     """
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(zlib.crc32(role.encode()), *keys))))
+    return np.random.Generator(
+        np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(zlib.crc32(role.encode()), *keys)))
+    )
 
 
 @contextmanager
