@@ -179,7 +179,7 @@ class Edit:
         touched = np.zeros(view.n_classes, dtype=bool)
         for index, gesture in enumerate(self.gestures):
             where = f"gesture {index + 1} of {len(self.gestures)}"
-            touched[_apply(gesture, points, view, where)] = True
+            touched[apply_gesture(gesture, points, view, where)] = True
         centers, spreads = layout_of(points, view.labels, view.n_classes)
         return TargetLayout(points, centers, spreads, touched)
 
@@ -192,12 +192,12 @@ class Edit:
         gestures: list[Gesture] = []
         for item in data:
             fields = dict(item)
-            kind = GESTURES.get(fields.pop("gesture", ""))
+            kind = GESTURES.get(str(fields.pop("gesture", "")))
             if kind is None:
                 raise InvalidEdit(f"gesture: unknown {item.get('gesture')!r} (allowed: {', '.join(GESTURES)})")
-            if "to" in fields:
-                fields["to"] = tuple(fields["to"])
             try:
+                if "to" in fields:
+                    fields["to"] = tuple(fields["to"])
                 gestures.append(kind(**fields))
             except TypeError as error:
                 raise InvalidEdit(f"gesture {item['gesture']!r}: {error}") from None
@@ -208,8 +208,12 @@ def _plain(fields: dict[str, Any]) -> dict[str, Any]:
     return {k: [float(x) for x in v] if k == "to" else float(v) if k == "factor" else int(v) for k, v in fields.items()}
 
 
-def _apply(gesture: object, points: Array, view: LatentView, where: str) -> int:
-    """Move `points` in place; return the class that was touched."""
+def apply_gesture(gesture: object, points: Array, view: LatentView, where: str = "gesture") -> int:
+    """Move `points` [n,2], those of `view` after earlier gestures, in place; return the class that was touched.
+
+    Raises:
+        InvalidEdit: as `Edit.apply`; the message begins with `where`.
+    """
     if isinstance(gesture, MovePoint):
         _check_index(gesture.point, len(points), f"{where}: point")
         points[gesture.point] = _finite_position(gesture.to, where)
@@ -224,8 +228,8 @@ def _apply(gesture: object, points: Array, view: LatentView, where: str) -> int:
     if isinstance(gesture, MoveCenter):
         points[members] += _finite_position(gesture.to, where) - center
     elif isinstance(gesture, ScaleClass):
-        if not (math.isfinite(gesture.factor) and gesture.factor >= 0):
-            raise InvalidEdit(f"{where}: factor {gesture.factor} is not a finite number >= 0")
+        if not (isinstance(gesture.factor, float | int | np.number) and 0 <= gesture.factor < math.inf):
+            raise InvalidEdit(f"{where}: factor {gesture.factor!r} is not a finite number >= 0")
         points[members] = center + gesture.factor * (points[members] - center)
     else:
         points[members] = center
