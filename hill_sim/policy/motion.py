@@ -132,7 +132,7 @@ def randomised(motions: Iterable[Motion], rng: np.random.Generator) -> list[Moti
     """
     result = []
     for motion in motions:
-        angle, sign = rng.uniform(0.0, 2.0 * np.pi), rng.choice((-1.0, 1.0))
+        angle, sign = rng.uniform(0.0, 2.0 * np.pi), 1.0 if rng.random() < 0.5 else -1.0
         if motion.kind is ScaleClass:
             flipped = motion.growth * sign
             result.append(replace(motion, growth=flipped if flipped >= -1.0 else motion.growth))
