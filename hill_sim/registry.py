@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +50,7 @@ _TABLES = {"task": TASKS, "model": MODELS, "policy": POLICIES}
 
 
 def check(kind: str, name: str) -> None:
-    """Raise InvalidInput, with the nearest name, unless `name` is registered or looks like `module:attr` / `path.py:attr`."""
+    """Raise InvalidInput, with the nearest name, unless `name` is registered, `module:attr` or `path.py:attr`."""
     if not isinstance(name, str) or not name:
         raise InvalidInput(f"{kind}: {name!r} is not a name")
     if name not in _TABLES[kind] and ":" not in name:
@@ -64,7 +66,9 @@ def load(kind: str, name: str) -> Any:
     check(kind, name)
     module_name, _, attribute = _TABLES[kind].get(name, name).rpartition(":")
     try:
-        module = _load_file(Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)
+        module = (
+            _load_file(kind, Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)
+        )
     except HillImportError:
         raise
     except Exception as error:
@@ -80,13 +84,25 @@ class HillImportError(InvalidInput):
     """A user's plug-in file that is not there."""
 
 
-def _load_file(path: Path) -> Any:
+def _load_file(kind: str, path: Path) -> Any:
+    """The module in a user's file, loaded once as long as the file does not change."""
     path = path.expanduser().resolve()
     if not path.is_file():
-        raise HillImportError(f"policy: no file {path}")
-    spec = importlib.util.spec_from_file_location(f"hill_sim_user_{path.stem}", path)
+        raise HillImportError(f"{kind}: no file {path}")
+    name = f"hill_sim_user_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
+    stamp = path.stat().st_mtime_ns
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "__hill_sim_stamp__", None) == stamp:
+        return loaded
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    vars(module)["__hill_sim_stamp__"] = stamp
+    sys.modules[name] = module  # dataclasses and pickle look a class's module up by name
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
