@@ -7,7 +7,7 @@ the user sees; the engine converts them into the objective's.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -90,8 +90,17 @@ class TargetLayout:
     spreads: Array
     touched: Array
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; NaN as null."""
+        return {name: _listed(getattr(self, name)) for name in ("points", "centers", "spreads", "touched")}
 
-@dataclass(frozen=True)
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TargetLayout:
+        points, centers = _array(data["points"], np.float64, 2), _array(data["centers"], np.float64, 2)
+        return cls(points, centers, _array(data["spreads"], np.float64), _array(data["touched"], np.bool_))
+
+
+@dataclass(frozen=True, eq=False)
 class Memory:
     """What a person remembers of an earlier interaction of the same trial."""
 
@@ -99,6 +108,20 @@ class Memory:
     edit: Edit
     layout: TargetLayout
     validation_accuracy: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; NaN as null."""
+        return {
+            "epoch": int(self.epoch),
+            "edit": self.edit.to_json(),
+            "layout": self.layout.to_json(),
+            "validation_accuracy": _listed(self.validation_accuracy),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Memory:
+        accuracy = _number(data["validation_accuracy"])
+        return cls(data["epoch"], Edit.from_json(data["edit"]), TargetLayout.from_json(data["layout"]), accuracy)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +172,34 @@ class LatentView:
     def shown_classes(self) -> Array:
         """[k] the classes with at least one shown point, ascending."""
         return np.flatnonzero(np.bincount(self.labels, minlength=self.n_classes))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; NaN as null. What is derived (centers, spreads) is left out."""
+        columns = ("points", "labels", "predictions", "confidences", "sample_ids")
+        return {
+            **{name: _listed(getattr(self, name)) for name in columns},
+            "class_names": list(self.class_names),
+            "epoch": int(self.epoch),
+            "scale": float(self.scale),
+            "validation_accuracy": _listed(self.validation_accuracy),
+            "history": [memory.to_json() for memory in self.history],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LatentView:
+        labels, predictions, ids = (_array(data[n], np.int64) for n in ("labels", "predictions", "sample_ids"))
+        return cls(
+            points=_array(data["points"], np.float64, 2),
+            labels=labels,
+            predictions=predictions,
+            confidences=_array(data["confidences"], np.float64),
+            sample_ids=ids,
+            class_names=tuple(data["class_names"]),
+            epoch=data["epoch"],
+            scale=data["scale"],
+            validation_accuracy=_number(data["validation_accuracy"]),
+            history=tuple(Memory.from_json(memory) for memory in data["history"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -206,6 +257,25 @@ class Edit:
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
     return {k: [float(x) for x in v] if k == "to" else float(v) if k == "factor" else int(v) for k, v in fields.items()}
+
+
+def _listed(values: Any) -> Any:
+    """JSON for a number or an array: nested lists, NaN (which JSON lacks) as None."""
+    array = np.asarray(values)
+    if array.dtype.kind != "f":
+        return array.tolist()
+    plain = array.astype(object)
+    plain[np.isnan(array)] = None
+    return plain.tolist()
+
+
+def _array(values: Any, dtype: type, columns: int | None = None) -> Array:
+    array: Array = np.array(values, dtype=dtype)  # None becomes NaN
+    return array if columns is None else array.reshape(-1, columns)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def apply_gesture(gesture: object, points: Array, view: LatentView, where: str = "gesture") -> int:
