@@ -230,7 +230,7 @@ class Edit:
         touched = np.zeros(view.n_classes, dtype=bool)
         for index, gesture in enumerate(self.gestures):
             where = f"gesture {index + 1} of {len(self.gestures)}"
-            touched[apply_gesture(gesture, points, view, where)] = True
+            touched[_apply(gesture, points, view, where)] = True
         centers, spreads = layout_of(points, view.labels, view.n_classes)
         return TargetLayout(points, centers, spreads, touched)
 
@@ -278,7 +278,7 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def apply_gesture(gesture: object, points: Array, view: LatentView, where: str = "gesture") -> int:
+def _apply(gesture: object, points: Array, view: LatentView, where: str = "gesture") -> int:
     """Move `points` [n,2], those of `view` after earlier gestures, in place; return the class that was touched.
 
     Raises:

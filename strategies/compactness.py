@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hill_sim.policy import options
+from hill_sim.policy.motion import extents
 from hill_sim.types import CollapseClass, Edit, LatentView, ScaleClass
 
 
@@ -27,7 +28,7 @@ class Compactness:
         options.number("factor", self.factor, 0.0, 1.0)
 
     def edit(self, view: LatentView, rng: np.random.Generator) -> Edit:
-        wide = np.flatnonzero(view.spreads > 0).tolist()
+        wide = np.flatnonzero(extents(view) > 0).tolist()
         if self.factor == 0:
             return Edit(CollapseClass(c) for c in wide)
         return Edit(ScaleClass(c, float(self.factor)) for c in wide)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hill_sim.types import (
+    Array,
     CollapseClass,
     Edit,
     Gesture,
@@ -21,8 +22,9 @@ from hill_sim.types import (
     MovePoint,
     Position,
     ScaleClass,
-    apply_gesture,
 )
+
+ROUNDING = 1e-12  # relative to the view's reach: distances below it are rounding errors of coincident points
 
 
 @dataclass(frozen=True)
@@ -52,29 +54,9 @@ class Motion:
 
 
 def read(edit: Edit, view: LatentView) -> list[Motion]:
-    """The movements of `edit`, one a gesture.
-
-    Raises:
-        InvalidEdit: the edit does not fit the view.
-    """
-    points = np.array(view.points, dtype=np.float64)
-    motions = []
-    for gesture in edit.gestures:
-        motions.append(_read(gesture, points, view))
-        apply_gesture(gesture, points, view)
-    return motions
-
-
-def _read(gesture: Gesture, points: np.ndarray, view: LatentView) -> Motion:
-    if isinstance(gesture, MovePoint):
-        x, y = points[gesture.point].tolist()
-        return Motion(MovePoint, int(gesture.point), (gesture.to[0] - x, gesture.to[1] - y))
-    members = points[view.labels == gesture.cls]
-    (x, y), extent = _place(members)
-    if isinstance(gesture, MoveCenter):
-        return Motion(MoveCenter, int(gesture.cls), (gesture.to[0] - x, gesture.to[1] - y))
-    growth = -1.0 if isinstance(gesture, CollapseClass) else float(gesture.factor) - 1.0
-    return Motion(ScaleClass, int(gesture.cls), growth=growth, extent=extent)
+    """The movements of `edit`, one a gesture. The edit must fit the view (`run_policy` sees to that)."""
+    board = _Board(view, any(isinstance(g, MovePoint) for g in edit.gestures))
+    return [board.read(gesture) for gesture in edit.gestures]
 
 
 def perform(motions: Iterable[Motion], view: LatentView) -> Edit:
@@ -83,37 +65,100 @@ def perform(motions: Iterable[Motion], view: LatentView) -> Edit:
     A scaling moves the points by the same rms distance as the one that was read, also where the class has another
     extent by now, as far as a factor >= 0 allows.
     """
-    points = np.array(view.points, dtype=np.float64)
-    gestures = []
-    for motion in motions:
-        gesture = _perform(motion, points, view)
-        apply_gesture(gesture, points, view)
-        gestures.append(gesture)
-    return Edit(gestures)
+    motions = list(motions)
+    board = _Board(view, any(m.kind is MovePoint for m in motions))
+    return Edit(board.perform(motion) for motion in motions)
 
 
-def _perform(motion: Motion, points: np.ndarray, view: LatentView) -> Gesture:
-    if motion.kind is MovePoint:
-        x, y = points[motion.target].tolist()
-        return MovePoint(motion.target, (x + motion.vector[0], y + motion.vector[1]))
-    (x, y), extent = _place(points[view.labels == motion.target])
-    if motion.kind is MoveCenter:
-        return MoveCenter(motion.target, (x + motion.vector[0], y + motion.vector[1]))
-    # A ratio of exactly 1 keeps the factor that was read, free of rounding, when nothing else has changed.
-    ratio = motion.extent / extent if extent > 1e-9 * motion.extent else 1.0
-    factor = 1.0 + motion.growth * ratio
-    return ScaleClass(motion.target, factor) if factor > 0 else CollapseClass(motion.target)
+class _Board:
+    """Where everything stands while the gestures of an edit are made one after the other.
+
+    Class gestures change centers and extents in a known way; the points are tracked only if single ones are moved.
+    """
+
+    def __init__(self, view: LatentView, points_move: bool) -> None:
+        self.labels = view.labels
+        self.centers: list[list[float]] = view.centers.tolist()
+        self.extents: list[float] = extents(view).tolist()
+        self.points = np.array(view.points, dtype=np.float64) if points_move else None
+
+    def read(self, gesture: Gesture) -> Motion:
+        if isinstance(gesture, MovePoint):
+            x, y = self._point(gesture.point)
+            motion = Motion(MovePoint, int(gesture.point), (float(gesture.to[0]) - x, float(gesture.to[1]) - y))
+        elif isinstance(gesture, MoveCenter):
+            x, y = self.centers[gesture.cls]
+            motion = Motion(MoveCenter, int(gesture.cls), (float(gesture.to[0]) - x, float(gesture.to[1]) - y))
+        else:
+            growth = -1.0 if isinstance(gesture, CollapseClass) else float(gesture.factor) - 1.0
+            motion = Motion(ScaleClass, int(gesture.cls), growth=growth, extent=self.extents[gesture.cls])
+        self._make(gesture)
+        return motion
+
+    def perform(self, motion: Motion) -> Gesture:
+        dx, dy = motion.vector
+        gesture: Gesture
+        if motion.kind is MovePoint:
+            x, y = self._point(motion.target)
+            gesture = MovePoint(motion.target, (x + dx, y + dy))
+        elif motion.kind is MoveCenter:
+            x, y = self.centers[motion.target]
+            gesture = MoveCenter(motion.target, (x + dx, y + dy))
+        else:
+            extent = self.extents[motion.target]
+            # Equal extents give a ratio of exactly 1: the factor that was read comes back free of rounding.
+            ratio = motion.extent / extent if extent > 0 and motion.extent > 0 else 1.0
+            factor = 1.0 + motion.growth * ratio
+            gesture = ScaleClass(motion.target, factor) if factor > 0 else CollapseClass(motion.target)
+        self._make(gesture)
+        return gesture
+
+    def _point(self, row: int) -> list[float]:
+        assert self.points is not None
+        return self.points[row].tolist()
+
+    def _make(self, gesture: Gesture) -> None:
+        if isinstance(gesture, MovePoint):
+            assert self.points is not None
+            self.points[gesture.point] = gesture.to
+            c = int(self.labels[gesture.point])
+            center, extent = _place(self.points[self.labels == c])
+            self.centers[c], self.extents[c] = center.tolist(), extent
+            return
+        c = gesture.cls
+        factor = (
+            1.0 if isinstance(gesture, MoveCenter) else 0.0 if isinstance(gesture, CollapseClass) else gesture.factor
+        )
+        center = np.array(gesture.to if isinstance(gesture, MoveCenter) else self.centers[c], dtype=np.float64)
+        if self.points is not None:
+            members = self.labels == c
+            self.points[members] = center + factor * (self.points[members] - self.centers[c])
+        self.centers[c] = center.tolist()
+        self.extents[c] *= float(factor)
 
 
-def _place(members: np.ndarray) -> tuple[Position, float]:
-    """Center and extent (rms distance to the center) of the points of one class [m,2]."""
+def extents(view: LatentView) -> Array:
+    """[C] rms distance of the shown points of each class from its center; 0 where it is no more than rounding."""
+    labels, n_classes = view.labels, view.n_classes
+    offsets = view.points - view.centers[labels]
+    largest = np.abs(offsets).max(initial=0.0)
+    if largest == 0:
+        return np.zeros(n_classes)
+    offsets /= largest  # squares of huge or tiny offsets would overflow or vanish
+    squares = np.bincount(labels, (offsets * offsets).sum(axis=1), n_classes)
+    extent = largest * np.sqrt(squares / np.maximum(np.bincount(labels, minlength=n_classes), 1))
+    return np.where(extent > ROUNDING * np.abs(view.points).max(), extent, 0.0)
+
+
+def _place(members: Array) -> tuple[Array, float]:
+    """Center and extent of the points of one class [m,2]."""
     center = members.mean(axis=0)
     offsets = members - center
-    largest = float(np.abs(offsets).max(initial=0.0))
-    if largest == 0.0:
-        return (float(center[0]), float(center[1])), 0.0
-    scaled = offsets / largest  # squares of huge or tiny offsets would overflow or vanish
-    return (float(center[0]), float(center[1])), largest * float(np.sqrt((scaled * scaled).sum() / len(members)))
+    largest = float(np.abs(offsets).max())
+    if largest <= ROUNDING * float(np.abs(members).max()):
+        return center, 0.0
+    offsets /= largest
+    return center, largest * float(np.sqrt((offsets * offsets).sum() / len(members)))
 
 
 def scaled(motions: Iterable[Motion], strength: float) -> list[Motion]:
