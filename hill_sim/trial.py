@@ -25,7 +25,7 @@ VIEW_SOURCES = ("train", "validation")
 class Options(Mapping[str, Any]):
     """An immutable, hashable mapping of JSON values; nested mappings and lists become `Options` and tuples."""
 
-    __slots__ = ("_items",)
+    __slots__ = ("_hash", "_items")
 
     def __init__(self, given: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         items = {**(given or {}), **more}
@@ -33,6 +33,7 @@ class Options(Mapping[str, Any]):
             if not isinstance(name, str):
                 raise InvalidInput(f"option name {name!r} is not a string")
         self._items = {name: _freeze(items[name], name) for name in sorted(items)}
+        self._hash = hash(tuple(self._items.items()))
 
     def __getitem__(self, name: str) -> Any:
         return self._items[name]
@@ -44,7 +45,7 @@ class Options(Mapping[str, Any]):
         return len(self._items)
 
     def __hash__(self) -> int:
-        return hash(tuple(self._items.items()))
+        return self._hash
 
     def __repr__(self) -> str:
         return repr(plain(self))
@@ -170,7 +171,7 @@ class Trial:
         """Name and options of the policy that edits at the interaction of this index, from 0."""
         name = self.policy if isinstance(self.policy, str) else self.policy[interaction]
         options = self.policy_options
-        return name, options if isinstance(options, Options) else options[interaction]  # type: ignore[return-value]
+        return name, options if isinstance(options, Options) else options[interaction]  # type: ignore[index,return-value]
 
     def twin(self) -> Trial:
         """The same trial without edits: same data, model, recipe and seed, cross-entropy alone."""
@@ -275,12 +276,12 @@ def _check_policy(trial: Trial) -> None:
         else:
             frozen = _options("policy_options", options)
     else:
-        registry.check("policy", policy)
+        registry.check("policy", policy)  # type: ignore[arg-type]
         frozen = _options("policy_options", options)
     object.__setattr__(trial, "policy_options", frozen)
 
 
-def _check_view(view: Options) -> None:
+def _check_view(view: Mapping[str, Any]) -> None:
     for name in view:
         if name not in ("source", "per_class"):
             raise unknown("view option", name, ("source", "per_class"))

@@ -76,9 +76,7 @@ class Outcome:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Outcome:
         known = {f.name for f in fields(cls)}
-        values = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in data.items() if name in known
-        }
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known}
         return cls(**values)
 
 

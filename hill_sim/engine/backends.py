@@ -1,0 +1,173 @@
+"""Three ways to run P replicas of one model on P batches, behind one interface.
+
+Each turns inputs into (logits, latents) and, given the gradients of the loss with respect to both, writes the
+parameters' gradients into the arena. The loss itself is the population's business, so it exists once.
+
+`bmm`   chains of linear layers with ReLU, forward and backward by hand with batched matrix products;
+`vmap`  any module that `torch.func` can vectorise;
+`loop`  any module, one replica after another. Always works, and the other two are checked against it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from hill_sim.engine.arena import Arena
+from hill_sim.errors import Unavailable
+from hill_sim.models.mlp import MLP
+
+
+class Backend(Protocol):
+    name: str
+
+    def forward(self, arena: Arena, x: Tensor) -> tuple[Tensor, Tensor, Any]:
+        """x [P,B,...] -> logits [P,B,C], latents [P,B,H], and what `backward` needs."""
+
+    def latent_gradient(self, arena: Arena, saved: Any, dlogits: Tensor) -> Tensor:
+        """The part [P,B,H] of d loss / d latents that comes through the logits."""
+
+    def backward(self, arena: Arena, saved: Any, dlogits: Tensor, dlatents: Tensor | None) -> None:
+        """Write d loss / d parameters into `arena.grads`. `dlatents` [Q,B,H] belongs to the first Q <= P replicas."""
+
+    def evaluate(self, arena: Arena, row: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x [M,...] -> logits [M,C], latents [M,H] of one replica in evaluation mode."""
+
+
+class BmmBackend:
+    """Batched matrix products over a chain of linear layers."""
+
+    name = "bmm"
+
+    def __init__(self, model: nn.Module) -> None:
+        if not isinstance(model, MLP):
+            raise Unavailable(f"backend bmm: {type(model).__name__} is not a hill_sim.models.mlp.MLP")
+        self._names = [(f"layers.{i}.weight", f"layers.{i}.bias") for i in range(len(model.layers))]
+
+    def forward(self, arena: Arena, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        views = arena.param_views
+        activations = [x.flatten(2)]
+        for weight, bias in self._names[:-1]:
+            out = torch.baddbmm(views[bias].unsqueeze(1), activations[-1], views[weight].mT)
+            activations.append(out.relu_())
+        weight, bias = self._names[-1]
+        logits = torch.baddbmm(views[bias].unsqueeze(1), activations[-1], views[weight].mT)
+        return logits, activations[-1], activations
+
+    def latent_gradient(self, arena: Arena, saved: list[Tensor], dlogits: Tensor) -> Tensor:
+        return torch.bmm(dlogits, arena.param_views[self._names[-1][0]])
+
+    def backward(self, arena: Arena, saved: list[Tensor], dlogits: Tensor, dlatents: Tensor | None) -> None:
+        views, grads, delta = arena.param_views, arena.grad_views, dlogits
+        for depth in range(len(self._names) - 1, -1, -1):
+            weight, bias = self._names[depth]
+            inputs = saved[depth]
+            torch.bmm(delta.mT, inputs, out=grads[weight])
+            torch.sum(delta, 1, out=grads[bias])
+            if depth > 0:
+                delta = torch.bmm(delta, views[weight])
+                if depth == len(self._names) - 1 and dlatents is not None:
+                    delta[: len(dlatents)] += dlatents
+                delta = torch.ops.aten.threshold_backward(delta, inputs, 0)
+
+    def evaluate(self, arena: Arena, row: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        views, latents = arena.param_views, x.flatten(1)
+        for weight, bias in self._names[:-1]:
+            latents = torch.addmm(views[bias][row], latents, views[weight][row].T).relu_()
+        weight, bias = self._names[-1]
+        return torch.addmm(views[bias][row], latents, views[weight][row].T), latents
+
+
+class LoopBackend:
+    """One replica after another through the module itself."""
+
+    name = "loop"
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+
+    def forward(self, arena: Arena, x: Tensor) -> tuple[Tensor, Tensor, Any]:
+        self._model.train()
+        outputs, leaves = [], []
+        for row in range(len(x)):
+            params = {name: view[row].detach().requires_grad_() for name, view in arena.param_views.items()}
+            with torch.enable_grad():
+                outputs.append(functional_call(self._model, params, (x[row],)))
+            leaves.append(list(params.values()))
+        logits, latents = (torch.stack([o[i].detach() for o in outputs]) for i in range(2))
+        return logits, latents, (outputs, leaves)
+
+    def latent_gradient(self, arena: Arena, saved: Any, dlogits: Tensor) -> Tensor:
+        grads = [torch.autograd.grad(o[0], o[1], dlogits[i], retain_graph=True)[0] for i, o in enumerate(saved[0])]
+        return torch.stack(grads)
+
+    def backward(self, arena: Arena, saved: Any, dlogits: Tensor, dlatents: Tensor | None) -> None:
+        for row, (outputs, leaves) in enumerate(zip(*saved, strict=True)):
+            human = dlatents is not None and row < len(dlatents)
+            seeds = (dlogits[row], dlatents[row]) if human and dlatents is not None else (dlogits[row],)
+            grads = torch.autograd.grad(outputs[: len(seeds)], leaves, seeds)
+            for view, grad in zip(arena.grad_views.values(), grads, strict=True):
+                view[row] = grad
+
+    def evaluate(self, arena: Arena, row: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        self._model.eval()
+        params = {name: view[row] for name, view in arena.param_views.items()}
+        return functional_call(self._model, params, (x,))
+
+
+class VmapBackend(LoopBackend):
+    """`torch.func.vmap` over the replicas; evaluation is the loop's."""
+
+    name = "vmap"
+
+    def forward(self, arena: Arena, x: Tensor) -> tuple[Tensor, Tensor, Any]:
+        self._model.train()
+        params = {name: view.detach().requires_grad_() for name, view in arena.param_views.items()}
+        with torch.enable_grad():
+            outputs = vmap(lambda p, batch: functional_call(self._model, p, (batch,)))(params, x)
+        return outputs[0].detach(), outputs[1].detach(), (outputs, list(params.values()))
+
+    def latent_gradient(self, arena: Arena, saved: Any, dlogits: Tensor) -> Tensor:
+        logits, latents = saved[0]
+        return torch.autograd.grad(logits, latents, dlogits, retain_graph=True)[0]
+
+    def backward(self, arena: Arena, saved: Any, dlogits: Tensor, dlatents: Tensor | None) -> None:
+        outputs, leaves = saved
+        if dlatents is None:
+            grads = torch.autograd.grad(outputs[:1], leaves, (dlogits,))
+        else:
+            whole = torch.zeros_like(outputs[1])
+            whole[: len(dlatents)] = dlatents
+            grads = torch.autograd.grad(outputs, leaves, (dlogits, whole))
+        for view, grad in zip(arena.grad_views.values(), grads, strict=True):
+            view.copy_(grad)
+
+
+BACKENDS: dict[str, Callable[[nn.Module], Backend]] = {"bmm": BmmBackend, "vmap": VmapBackend, "loop": LoopBackend}
+
+
+def one_step(backend: Backend, arena: Arena, x: Tensor, seeds: tuple[Tensor, Tensor]) -> Tensor:
+    """Gradients [P, size] of one forward and backward pass with the given output gradients."""
+    _, _, saved = backend.forward(arena, x)
+    backend.backward(arena, saved, *seeds)
+    return arena.grads
+
+
+def seconds_per_step(
+    backend: Backend, arena: Arena, x: Tensor, seeds: tuple[Tensor, Tensor], repeats: int = 5
+) -> float:
+    """Minimum over `repeats`, after one step to warm up."""
+    best = float("inf")
+    for repeat in range(repeats + 1):
+        start = time.perf_counter()
+        one_step(backend, arena, x, seeds)
+        if x.is_cuda:
+            torch.cuda.synchronize()
+        if repeat:
+            best = min(best, time.perf_counter() - start)
+    return best

@@ -1,0 +1,88 @@
+"""Which backend trains a model: the fastest of those that agree with the plain loop."""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from hill_sim.engine.arena import Arena, Layout, Recipe
+from hill_sim.engine.backends import BACKENDS, Backend, LoopBackend, one_step, seconds_per_step
+from hill_sim.engine.planning import Base
+from hill_sim.errors import HillError, Unavailable, unknown
+from hill_sim.models.base import build_model, latent_width
+from hill_sim.tasks import load_task
+
+log = logging.getLogger("hill_sim.engine")
+
+CHECK_REPLICAS, TIMED_REPLICAS = 3, 16
+TOLERANCE = 1e-9
+"""Largest relative error allowed against `loop` on one step in float64; rounding alone stays below 1e-12."""
+
+
+def make_backend(name: str, base: Base, device: torch.device) -> Backend:
+    """A backend by name, or the choice of `auto`, for the models of one bucket.
+
+    Raises:
+        InvalidInput: unknown name.
+        Unavailable: a named backend cannot run this model; the message says why.
+    """
+    if name != "auto" and name not in BACKENDS:
+        raise unknown("backend", name, ["auto", *BACKENDS])
+    return _make(name, base.bucket, str(device))
+
+
+@lru_cache(maxsize=64)
+def _make(name: str, bucket: Base, device: str) -> Backend:
+    trial, task = bucket.initial_trial(), load_task(bucket.task, bucket.task_options)
+    model = build_model(trial, task).to(device)
+    if name != "auto":
+        return BACKENDS[name](model)
+    candidates: dict[str, tuple[float, Backend]] = {}
+    batch = task.train.x[: bucket.batch_size]
+    width = latent_width(build_model(trial, task), task, bucket.model)
+    for candidate in BACKENDS:
+        try:
+            backend = BACKENDS[candidate](model)
+            worst = _disagreement(backend, model, batch, (task.n_classes, width), device)
+        except (HillError, RuntimeError, NotImplementedError) as error:
+            log.info("backend %s: not for %s: %s", candidate, bucket.model, str(error).splitlines()[0])
+            continue
+        if not worst <= TOLERANCE:
+            log.warning("backend %s: a step differs from loop's by %.1e, left out", candidate, worst)
+            continue
+        step = _step_arguments(model, batch, (task.n_classes, width), TIMED_REPLICAS, torch.float32, device)
+        candidates[candidate] = (seconds_per_step(backend, *step) / TIMED_REPLICAS, backend)
+    if not candidates:
+        raise Unavailable(f"backend auto: none of {', '.join(BACKENDS)} can train {bucket.model}")
+    best = min(candidates, key=lambda c: candidates[c][0])
+    times = ", ".join(f"{c} {seconds * 1e6:.0f}" for c, (seconds, _) in candidates.items())
+    log.info("backend %s for %s: fastest per replica and step (microseconds: %s)", best, bucket.model, times)
+    return candidates[best][1]
+
+
+def _step_arguments(
+    model: nn.Module, x: Tensor, widths: tuple[int, int], replicas: int, dtype: torch.dtype, device: str
+) -> tuple[Arena, Tensor, tuple[Tensor, Tensor]]:
+    """Replicas with slightly different weights, one batch for all, random gradients of logits and latents."""
+    generator = torch.Generator().manual_seed(0)
+    names = [(name, p.detach().cpu()) for name, p in model.named_parameters()]
+    rows = [[(n, p + 0.1 * torch.randn(p.shape, generator=generator)) for n, p in names] for _ in range(replicas)]
+    arena = Arena.create(Layout.of(names), rows, [Recipe("adam", 1e-3, 0.0)] * replicas, dtype, torch.device(device))
+    batch = x.to(device, dtype).expand(replicas, *x.shape)
+    dlogits, dlatents = (torch.randn(replicas, len(x), k, generator=generator).to(device, dtype) for k in widths)
+    return arena, batch, (dlogits, dlatents)
+
+
+def _disagreement(backend: Backend, model: nn.Module, x: Tensor, widths: tuple[int, int], device: str) -> float:
+    """Largest difference of the gradients from the loop's in float64, relative to the largest gradient."""
+    double = model.double()
+    try:
+        arena, batch, seeds = _step_arguments(double, x, widths, CHECK_REPLICAS, torch.float64, device)
+        expected = one_step(LoopBackend(double), arena, batch, seeds).clone()
+        actual = one_step(backend, arena, batch, seeds)
+        return float((actual - expected).abs().max() / expected.abs().max())
+    finally:
+        model.float()

@@ -1,0 +1,281 @@
+"""From a list of trials to a tree of segments: trials share every epoch up to the first thing in which they differ.
+
+A *segment* is a run of epochs under one regime (cross-entropy alone, or one user's targets). Trials that agree on
+task, model, recipe and seed start in one segment, and part where one is edited and the other is not, or differently.
+Twins are planned with their trials, as one more leaf of the same tree.
+
+After Hippo's stage trees (Shin et al., VLDB 2020); the populations that run the segments fuse horizontally as in HFTA
+(Wang et al., MLSys 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import TypeAlias
+
+from hill_sim.engine.arena import Layout
+from hill_sim.errors import InvalidInput
+from hill_sim.models.base import build_model, latent_width
+from hill_sim.objective import mixing_weights
+from hill_sim.policy import HumanLimits, build_policy
+from hill_sim.presets import ObjectiveOptions
+from hill_sim.tasks import load_task, resolve
+from hill_sim.trial import CE_SCALED, Options, Trial
+
+DEFAULT_PMAX = 64
+"""Populations of 64 keep every core busy in batched products; larger ones only cost memory (see `bench engine`)."""
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Train on weight * CE."""
+
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Human:
+    """Train under what one user asked for at the segment's first epoch."""
+
+    policy: str
+    policy_options: Options
+    user: Options
+    view: Options
+    objective: ObjectiveOptions
+    projection: str
+    alpha: float
+    lam: float
+
+
+Regime: TypeAlias = CrossEntropy | Human
+
+
+@dataclass(frozen=True)
+class Base:
+    """All that decides the epochs before the first interaction."""
+
+    task: str
+    task_options: Options
+    model: str
+    model_options: Options
+    batch_size: int
+    optimizer: str
+    lr: float
+    weight_decay: float
+    seed: int
+
+    def initial_trial(self) -> Trial:
+        """A trial that starts as these replicas do."""
+        return Trial(task=self.task, task_options=self.task_options, model=self.model, model_options=self.model_options,
+                     seed=self.seed)  # fmt: skip
+
+    @property
+    def bucket(self) -> Base:
+        """Equal for replicas that fit into one population: same tensors and shapes, any rates and seeds."""
+        return Base(self.task, self.task_options, self.model, self.model_options, self.batch_size, "", 0.0, 0.0, 0)
+
+
+@dataclass(eq=False)
+class Segment:
+    """Epochs start+1 .. end under one regime. `edited`: the regime's user edits at `start`.
+
+    `finished` are the trials that end with it, as positions in `Plan.unique`; `projections` the kinds that the tree
+    below a root needs.
+    """
+
+    base: Base
+    start: int
+    end: int
+    regime: Regime
+    edited: bool
+    children: list[Segment] = field(default_factory=list)
+    finished: list[int] = field(default_factory=list)
+    projections: frozenset[str] = frozenset()
+
+    def walk(self) -> Iterator[Segment]:
+        pending = [self]
+        while pending:
+            segment = pending.pop()
+            yield segment
+            pending.extend(segment.children)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What will run, before anything does. `str(plan)` is a summary for people.
+
+    Attributes:
+        trials: resolved, in the order given; unique: without repetition, then the twins that were not among them.
+        twins: position in `unique` of each unique trial's twin.
+        roots: the segment trees.
+        epochs_asked: of all unique trials, each trained alone.
+        epochs_to_run: with shared segments.
+        pmax: replicas in a population.
+        memory_bytes: estimate of the states held at the same time.
+    """
+
+    trials: tuple[Trial, ...]
+    unique: tuple[Trial, ...]
+    twins: tuple[int, ...]
+    roots: tuple[Segment, ...]
+    pmax: int
+
+    @cached_property
+    def epochs_asked(self) -> int:
+        return sum(trial.epochs for trial in self.unique)
+
+    @cached_property
+    def epochs_to_run(self) -> int:
+        return sum(segment.end - segment.start for root in self.roots for segment in root.walk())
+
+    @cached_property
+    def memory_bytes(self) -> int:
+        """One population per level of the tree (parameters, two moments), one more with gradients; float32."""
+        levels = max((len({s.start for s in root.walk()}) for root in self.roots), default=0)
+        floats = max((_floats_per_replica(root.base) for root in self.roots), default=0)
+        return self.pmax * floats * 4 * (3 * levels + 4)
+
+    def __str__(self) -> str:
+        twins = len(self.unique) - len(dict.fromkeys(trial.key for trial in self.trials))
+        saved = 1.0 - self.epochs_to_run / self.epochs_asked if self.epochs_asked else 0.0
+        return (
+            f"{len(self.trials):,} trials and {twins:,} twins; {self.epochs_asked:,} epochs asked, "
+            f"{self.epochs_to_run:,} to run ({saved:.0%} shared); populations of up to {self.pmax}, "
+            f"about {self.memory_bytes / 2**20:,.0f} MiB of states"
+        )
+
+
+def plan(trials: Sequence[Trial], *, pmax: int | str = "auto", share: bool = True) -> Plan:
+    """Plan trials and their twins.
+
+    Args:
+        trials: any mixture; repeated ones are trained once.
+        pmax: most replicas in a population, >= 1, or "auto".
+        share: False trains every trial from its first epoch on, which must not change any result.
+
+    Raises:
+        InvalidInput: naming the first trial (from 1) that cannot be run, and the field.
+    """
+    if pmax == "auto":
+        pmax = DEFAULT_PMAX
+    if not isinstance(pmax, int) or isinstance(pmax, bool) or pmax < 1:
+        raise InvalidInput(f"pmax: {pmax!r} is not an integer >= 1 or 'auto'")
+    resolved = []
+    for number, trial in enumerate(trials, start=1):
+        if not isinstance(trial, Trial):
+            raise InvalidInput(f"trial {number}: {type(trial).__name__} is not a hill_sim.Trial")
+        try:
+            resolved.append(resolve(trial))
+            _check_user(resolved[-1])
+        except InvalidInput as error:
+            raise InvalidInput(f"trial {number} of {len(trials)}: {error}") from error
+    positions: dict[Trial, int] = {}
+    for trial in resolved:
+        positions.setdefault(trial, len(positions))
+    twin_of = {trial: trial.twin() for trial in positions}
+    for twin in twin_of.values():
+        positions.setdefault(twin, len(positions))
+    unique = tuple(positions)
+    twins = tuple(positions[twin_of.get(trial, trial)] for trial in unique)
+    return Plan(tuple(resolved), unique, twins, tuple(_roots(unique, share)), pmax)
+
+
+def _check_user(trial: Trial) -> None:
+    HumanLimits.from_options(trial.user)
+    for index in range(len(trial.interactions) if isinstance(trial.policy, tuple) else 1):
+        name, options = trial.policy_at(index)
+        _check_policy(name, options)
+    _check_model(trial.task, Options(trial.task_options), trial.model or "", Options(trial.model_options))
+
+
+@lru_cache(maxsize=1024)
+def _check_policy(name: str, options: Options) -> None:
+    build_policy(name, options)
+
+
+@lru_cache(maxsize=64)
+def _check_model(task: str, task_options: Options, model: str, model_options: Options) -> int:
+    """Floats of one replica's parameters, after checking that the model fits the task."""
+    data = load_task(task, task_options)
+    module = build_model(Trial(task=task, task_options=task_options, model=model, model_options=model_options), data)
+    latent_width(module, data, model)
+    return Layout.of(module.named_parameters()).size
+
+
+def _floats_per_replica(base: Base) -> int:
+    return _check_model(base.task, base.task_options, base.model, base.model_options)
+
+
+@dataclass(frozen=True, eq=False)
+class _Program:
+    """A trial as what happens when: (epoch, regime, edited), ascending, and the last epoch."""
+
+    trial: int
+    events: tuple[tuple[int, Regime, bool], ...]
+    end: int
+
+
+def _program(position: int, trial: Trial) -> _Program:
+    start: tuple[int, Regime, bool] = (0, CrossEntropy(), False)
+    objective = trial.objective_options
+    if trial.is_twin:
+        return _Program(position, (start,), trial.epochs)
+    w_ce, w_human = mixing_weights(objective, trial.alpha)
+    if trial.policy == CE_SCALED:
+        scaled = (trial.interactions[0], CrossEntropy(w_ce), False)
+        return _Program(position, (start, scaled) if w_ce != 1.0 else (start,), trial.epochs)
+    if w_human == 0.0 and (trial.lam == 0.0 or objective.scale == "dead"):
+        return _Program(position, (start,), trial.epochs)  # nobody is listened to: the twin
+    events = [start]
+    for index, epoch in enumerate(trial.interactions):
+        name, options = trial.policy_at(index)
+        assert trial.projection is not None
+        regime = Human(name, options, Options(trial.user), Options(trial.view), objective, trial.projection,
+                       trial.alpha, trial.lam)  # fmt: skip
+        events.append((epoch, regime, True))
+    return _Program(position, tuple(events), trial.epochs)
+
+
+def base_of(trial: Trial) -> Base:
+    assert trial.model is not None and trial.batch_size is not None and trial.optimizer is not None  # noqa: PT018
+    assert trial.lr is not None and trial.weight_decay is not None  # noqa: PT018
+    return Base(trial.task, Options(trial.task_options), trial.model, Options(trial.model_options), trial.batch_size,
+                trial.optimizer, trial.lr, trial.weight_decay, trial.seed)  # fmt: skip
+
+
+def _roots(unique: Sequence[Trial], share: bool) -> Iterator[Segment]:
+    groups: dict[tuple[Base, int], list[_Program]] = {}
+    for position, trial in enumerate(unique):
+        alone = 0 if share else position
+        groups.setdefault((base_of(trial), alone), []).append(_program(position, trial))
+    for (base, _), programs in groups.items():
+        kinds = {r.projection for p in programs for _, r, _ in p.events if isinstance(r, Human)}
+        for root in _segments(base, 0, [(program, 0) for program in programs]):
+            root.projections = frozenset(kinds)
+            yield root
+
+
+def _segments(base: Base, start: int, programs: list[tuple[_Program, int]]) -> list[Segment]:
+    """The segments that begin at `start`, one per regime; each program comes with the index of its current event."""
+    groups: dict[tuple[Regime, bool], list[tuple[_Program, int]]] = {}
+    for program, index in programs:
+        epoch, regime, edited = program.events[index]
+        groups.setdefault((regime, edited and epoch == start), []).append((program, index))
+    segments = []
+    for (regime, edited), members in groups.items():
+        ends = [p.events[i + 1][0] if i + 1 < len(p.events) else p.end for p, i in members]
+        segment = Segment(base, start, min(ends), regime, edited)
+        onward = []
+        for (program, index), end in zip(members, ends, strict=True):
+            if end > segment.end:
+                onward.append((program, index))
+            elif index + 1 < len(program.events):
+                onward.append((program, index + 1))
+            else:
+                segment.finished.append(program.trial)
+        if onward:
+            segment.children = _segments(base, segment.end, onward)
+        segments.append(segment)
+    return segments

@@ -1,0 +1,175 @@
+"""P replicas of one model that train in lockstep, each with its own data order and its own user.
+
+Rows are ordered by objective, those with a human term first, so that each objective sees one contiguous slice.
+Everything random is a pure function of (seed, epoch): forking copies rows, and no generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hill_sim.engine.arena import Arena
+from hill_sim.engine.backends import Backend
+from hill_sim.engine.projecting import ProjectionTrainer
+from hill_sim.kernels.terms import Backend as KernelBackend
+from hill_sim.objective import Targets, human_gradient, needs_kappa
+from hill_sim.presets import ObjectiveOptions
+from hill_sim.seeding import generator
+from hill_sim.tasks import Split, Task
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A task's tensors where and as the population wants them; `held_out` is validation followed by test."""
+
+    train: Split
+    held_out: Split
+    n_validation: int
+
+    @classmethod
+    def of(cls, task: Task, dtype: torch.dtype, device: torch.device) -> Data:
+        def put(*splits: Split) -> Split:
+            x = torch.cat([s.x for s in splits]).to(device, dtype)
+            return Split(x, torch.cat([s.y for s in splits]).to(device))
+
+        return cls(put(task.train), put(task.validation, task.test), len(task.validation))
+
+
+@dataclass(frozen=True)
+class HumanSlice:
+    """The rows begin..end-1 of a population share one objective; `targets` has as many."""
+
+    options: ObjectiveOptions
+    begin: int
+    end: int
+    targets: Targets
+
+
+def data_order(seed: int, epoch: int, n: int) -> np.ndarray:
+    """The order [n] in which the training samples come in an epoch: a pure function of its arguments."""
+    return generator(seed, "order", epoch).permutation(n)
+
+
+@dataclass(eq=False)
+class Population:
+    """P replicas after `epoch` epochs.
+
+    Attributes:
+        seeds: of each replica's data order.
+        ce_weight: [P] weight of the cross-entropy.
+        human: slices of rows with a human term, in row order, from row 0 on.
+        projecting: the first-epoch projections in the making; only during epoch 1.
+        held_out_logits: [P,M,C] after the last epoch.
+    """
+
+    arena: Arena
+    backend: Backend
+    data: Data
+    batch_size: int
+    seeds: tuple[int, ...]
+    ce_weight: Tensor
+    kernels: KernelBackend = "auto"
+    epoch: int = 0
+    human: list[HumanSlice] = field(default_factory=list)
+    projecting: ProjectionTrainer | None = None
+    held_out_logits: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def run_epoch(self) -> np.ndarray:
+        """Train one epoch and evaluate; returns one row of `results.EPOCH_COLUMNS` per replica, [P, columns]."""
+        self.epoch += 1
+        train, n = self.data.train, len(self.data.train)
+        orders = {seed: torch.from_numpy(data_order(seed, self.epoch, n)) for seed in sorted(set(self.seeds))}
+        order = torch.stack([orders[seed] for seed in self.seeds]).to(train.y.device)
+        totals = torch.zeros(4, len(self), dtype=torch.float64)  # CE, correct, L_human, scale; weighted by batch size
+        for begin in range(0, n, self.batch_size):
+            rows = order[:, begin : begin + self.batch_size]
+            totals += self.step(train.x[rows], train.y[rows]) * rows.shape[1]
+        means = (totals / n).numpy()
+        return np.column_stack([*means[:2], *self._evaluate(), *means[2:]])
+
+    def step(self, x: Tensor, y: Tensor) -> Tensor:
+        """One optimiser step on x [P,B,...], y [P,B]; returns CE, accuracy, L_human and scale of the batch, [4, P]."""
+        logits, latents, saved = self.backend.forward(self.arena, x)
+        log_p = F.log_softmax(logits, dim=-1)
+        index = y.unsqueeze(-1)
+        dlogits = log_p.exp()
+        dlogits.scatter_add_(-1, index, dlogits.new_full(index.shape, -1.0)).div_(y.shape[1])
+        if self.projecting is not None:
+            self.projecting.step(latents, y)
+        measures = torch.full((4, len(self)), torch.nan, dtype=torch.float64)
+        measures[0] = -log_p.gather(-1, index).squeeze(-1).double().mean(1).cpu()
+        measures[1] = (logits.argmax(-1) == y).double().mean(1).cpu()
+        dlatents = self._human_step(latents, y, saved, dlogits, measures)
+        self.backend.backward(self.arena, saved, dlogits * self.ce_weight[:, None, None], dlatents)
+        self.arena.step()
+        return measures
+
+    def _human_step(
+        self, latents: Tensor, y: Tensor, saved: object, dlogits: Tensor, measures: Tensor
+    ) -> Tensor | None:
+        """Gradient at the latents [Q,B,H] of the Q rows with a human term; fills in their measures."""
+        parts = []
+        for position, part in enumerate(self.human):
+            rows = slice(part.begin, part.end)
+            dlatents_ce = None
+            if needs_kappa(part.options, part.targets):
+                dlatents_ce = self.backend.latent_gradient(self.arena, saved, dlogits)[rows]
+            result = human_gradient(part.options, latents[rows], y[rows], part.targets, dlatents_ce, self.kernels)
+            self.human[position] = HumanSlice(part.options, part.begin, part.end, result.targets)
+            measures[2, rows], measures[3, rows] = result.value.double().cpu(), result.scale.double().cpu()
+            parts.append(result.dlatents)
+        return torch.cat(parts) if len(parts) > 1 else parts[0] if parts else None
+
+    def _evaluate(self) -> list[np.ndarray]:
+        """Losses and accuracies [P] on validation and test; keeps the logits."""
+        held_out, n = self.data.held_out, self.data.n_validation
+        rows = range(len(self))
+        self.held_out_logits = torch.stack([self.backend.evaluate(self.arena, row, held_out.x)[0] for row in rows])
+        y = held_out.y.expand(len(self), -1)
+        losses = -F.log_softmax(self.held_out_logits, dim=-1).gather(-1, y.unsqueeze(-1)).squeeze(-1).double()
+        correct = (self.held_out_logits.argmax(-1) == y).double()
+        parts = [t[:, part].mean(1) for part in (slice(0, n), slice(n, None)) for t in (losses, correct)]
+        return [part.cpu().numpy() for part in parts]
+
+    def outputs(self, row: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [M,C] and latents [M,H] of one replica on x [M,...], in evaluation mode."""
+        return self.backend.evaluate(self.arena, row, x)
+
+    def retire(self) -> None:
+        """Keep only what forks need."""
+        self.arena.release()
+        self.held_out_logits = torch.empty(0)
+
+    def targets_of(self, row: int) -> tuple[Targets, int] | None:
+        """The targets that hold for a row, and its place in them."""
+        for part in self.human:
+            if part.begin <= row < part.end:
+                return part.targets, row - part.begin
+        return None
+
+
+def human_slices(
+    options: Sequence[ObjectiveOptions | None], targets: Sequence[tuple[Targets, int] | None]
+) -> list[HumanSlice]:
+    """Contiguous runs of equal options; rows without a human term (None) must come last."""
+    slices: list[HumanSlice] = []
+    begin = 0
+    while begin < len(options) and (current := options[begin]) is not None:
+        end = begin
+        while end < len(options) and options[end] == current:
+            end += 1
+        rows = [source for source in targets[begin:end] if source is not None]
+        slices.append(HumanSlice(current, begin, end, Targets.gather(rows)))
+        begin = end
+    return slices
+
+

@@ -1,0 +1,186 @@
+"""The user's seat: which points are shown, the view of them, and the targets that an edit of it becomes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hill_sim.engine.planning import Human
+from hill_sim.engine.results import Interaction
+from hill_sim.objective import STD_EPS, Targets, mixing_weights
+from hill_sim.policy import HumanLimits, Policy, build_policy, run_policy
+from hill_sim.seeding import generator
+from hill_sim.tasks import Split, Task
+from hill_sim.trial import Options
+from hill_sim.types import Array, Edit, LatentView, Memory, TargetLayout
+
+
+@dataclass(frozen=True, eq=False)
+class Display:
+    """The samples that one user is shown throughout a trial: rows of a split, grouped by class."""
+
+    ids: Array
+    x: Tensor
+    labels: Array
+
+
+@lru_cache(maxsize=64)
+def display(task: Task, source: str, per_class: int, seed: int, user_seed: int) -> Display:
+    """Up to `per_class` random samples of each class (0: all), fixed by the trial's and the user's seed."""
+    split: Split = task.train if source == "train" else task.validation
+    labels = split.y.numpy()
+    rng = generator(seed, "display", user_seed)
+    chosen = [rng.permutation(np.flatnonzero(labels == c))[: per_class or None] for c in range(task.n_classes)]
+    ids = np.concatenate([np.sort(c) for c in chosen])
+    return Display(ids, split.x[torch.from_numpy(ids)], labels[ids])
+
+
+def display_for(task: Task, regime: Human, seed: int) -> Display:
+    """The display of a trial's user."""
+    limits = HumanLimits.from_options(regime.user)
+    return display(task, regime.view.get("source", "train"), regime.view.get("per_class", 10), seed, limits.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The map from latents to the objective's layout coordinates q, and from there to the view's (q - mean) / radius.
+
+    `mean` [2] and `radius` are those of the shown points when the user came, so later positions are comparable.
+    """
+
+    coordinates: str
+    weight: Array
+    bias: Array
+    mean: Array
+    radius: float
+
+    @classmethod
+    def at(cls, coordinates: str, projection: tuple[Tensor, Tensor], latents: Array) -> Frame:
+        weight, bias = (t.double().cpu().numpy() for t in projection)
+        frame = cls(coordinates, weight, bias, np.zeros(2), 1.0)
+        layout = frame._layout(latents)
+        mean = layout.mean(axis=0)
+        radius = float(np.sqrt(((layout - mean) ** 2).sum(axis=1).mean()))
+        return cls(coordinates, weight, bias, mean, radius if radius > 0 else 1.0)
+
+    def place(self, latents: Array) -> Array:
+        """View coordinates [n,2] of latents [n,H]."""
+        return (self._layout(latents) - self.mean) / self.radius
+
+    def _layout(self, latents: Array) -> Array:
+        raw = latents @ self.weight.T + self.bias
+        if self.coordinates != "latent":
+            return raw
+        return (raw - raw.mean()) / (raw.std(ddof=1) + STD_EPS) * latents.std(ddof=1) + latents.mean()
+
+
+@dataclass(frozen=True, eq=False)
+class OpenInteraction:
+    """An interaction whose consequence is still to come."""
+
+    regime: Human
+    frame: Frame
+    view: LatentView
+    edit: Edit
+    layout: TargetLayout
+    shown: Display
+    seconds: float
+
+    def memory(self) -> Memory:
+        return Memory(self.view.epoch, self.edit, self.layout, self.view.validation_accuracy)
+
+    def close(self, latents: Array, kappa: float) -> Interaction:
+        """The record, once the shown points' latents [n,H] at the end of the segment are known."""
+        view, layout = self.view, self.layout
+        return Interaction(
+            epoch=view.epoch,
+            policy=self.regime.policy,
+            edit=self.edit,
+            validation_accuracy=view.validation_accuracy,
+            before=view.points,
+            after=layout.points,
+            achieved=self.frame.place(latents),
+            labels=view.labels,
+            predictions=view.predictions,
+            sample_ids=view.sample_ids,
+            centers=layout.centers,
+            spreads=layout.spreads,
+            touched=layout.touched,
+            kappa=kappa,
+            seconds=self.seconds,
+        )
+
+
+def look(task: Task, regime: Human, shown: Display, outputs: tuple[Tensor, Tensor], projection: tuple[Tensor, Tensor],
+         epoch: int, validation_accuracy: float) -> tuple[Frame, LatentView]:  # fmt: skip
+    """What the user sees, given (logits [n,C], latents [n,H]) of the shown samples.
+
+    Raises:
+        FloatingPointError: the latents are not finite, there is nothing to show.
+    """
+    logits, latents = (t.double().cpu() for t in outputs)
+    if not torch.isfinite(latents).all() or not torch.isfinite(logits).all():
+        raise FloatingPointError(f"training diverged: the latents are not finite after epoch {epoch}")
+    frame = Frame.at(regime.objective.coordinates, projection, latents.numpy())
+    confidences, predictions = logits.softmax(-1).max(-1)
+    view = LatentView(
+        points=frame.place(latents.numpy()),
+        labels=shown.labels,
+        predictions=predictions.numpy(),
+        confidences=confidences.numpy(),
+        sample_ids=shown.ids,
+        class_names=task.class_names,
+        epoch=epoch,
+        scale=frame.radius,
+        validation_accuracy=validation_accuracy,
+    )
+    return frame, view
+
+
+@lru_cache(maxsize=1024)
+def _policy(name: str, options: Options, user: Options) -> Policy:
+    return build_policy(name, options, user)
+
+
+def ask(regime: Human, seed: int, frame: Frame, view: LatentView, shown: Display) -> OpenInteraction:
+    """Let the regime's user edit the view (which already holds the user's memories).
+
+    Raises whatever the policy raises, and InvalidEdit for an edit that cannot be applied.
+    """
+    policy = _policy(regime.policy, regime.policy_options, regime.user)
+    rng = generator(seed, "policy", view.epoch, HumanLimits.from_options(regime.user).seed)
+    start = time.perf_counter()
+    edit = run_policy(policy, view, rng, name=regime.policy)
+    seconds = time.perf_counter() - start
+    return OpenInteraction(regime, frame, view, edit, edit.apply(view), shown, seconds)
+
+
+def targets_of(interaction: OpenInteraction, dtype: torch.dtype, device: torch.device) -> Targets:
+    """The edit as targets of the loss, for a population of one."""
+    regime, frame, layout = interaction.regime, interaction.frame, interaction.layout
+    unit = regime.objective.coordinates == "unit"  # there the loss lives in the view's own coordinates
+    radius, mean = (1.0, np.zeros(2)) if unit else (frame.radius, frame.mean)
+    shown = np.isin(np.arange(len(layout.touched)), interaction.view.shown_classes)
+    touched = shown if regime.objective.hold_untouched else layout.touched
+
+    def tensor(value: object, kind: torch.dtype = dtype) -> Tensor:
+        return torch.as_tensor(np.asarray(value), dtype=kind, device=device).unsqueeze(0)
+
+    return Targets(
+        weight=tensor(frame.weight),
+        bias=tensor(frame.bias),
+        origin=tensor(frame.mean if unit else np.zeros(2)),
+        unit=tensor(frame.radius if unit else 1.0),
+        centers=tensor(np.where(shown[:, None], layout.centers, 0.0) * radius + mean),
+        spreads=tensor(layout.spreads * radius),
+        touched=tensor(touched, torch.bool),
+        w_human=tensor(mixing_weights(regime.objective, regime.alpha)[1]),
+        lam=tensor(regime.lam),
+        scale0=tensor(radius),
+        kappa=tensor(float("nan")),
+    )

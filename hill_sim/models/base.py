@@ -1,0 +1,45 @@
+"""Build a model for a task, and check that it honours the protocol: forward(x) -> (logits [B,C], latents [B,H])."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from hill_sim import registry
+from hill_sim.errors import InvalidInput
+from hill_sim.seeding import torch_seed
+from hill_sim.tasks import Task
+from hill_sim.trial import Trial
+
+
+def build_model(trial: Trial, task: Task) -> nn.Module:
+    """The trial's model with its initial weights, a pure function of the trial's seed.
+
+    The factory is called as `factory(task.input_shape, task.n_classes, **model_options)`.
+
+    Raises:
+        InvalidInput: unknown model or option, logits whose width is not the number of classes, latents of wrong rank.
+    """
+    assert trial.model is not None
+    factory = registry.load("model", trial.model)
+    try:
+        with torch_seed(trial.seed, "init"):
+            model = factory(task.input_shape, task.n_classes, **trial.model_options)
+    except TypeError as error:
+        raise InvalidInput(f"model_options of {trial.model}: {error}") from error
+    return model
+
+
+def latent_width(model: nn.Module, task: Task, name: str) -> int:
+    """H, after checking on two samples what the model returns."""
+    with torch.no_grad():
+        output = model.eval()(task.train.x[:2].to(next(model.parameters()).dtype))
+    if not isinstance(output, tuple) or len(output) != 2:
+        raise InvalidInput(f"model {name}: forward returned {type(output).__name__}, allowed: (logits, latents)")
+    logits, latents = output
+    rows = min(2, len(task.train))
+    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (rows, task.n_classes):
+        raise InvalidInput(f"model {name}: logits have shape {tuple(logits.shape)}, allowed: [B, {task.n_classes}]")
+    if latents.ndim != 2:
+        raise InvalidInput(f"model {name}: latents have shape {tuple(latents.shape)}, allowed: [B, H]")
+    return int(latents.shape[1])

@@ -1,0 +1,201 @@
+"""L_human and the scale term on a batch: values, and gradients with respect to the latents.
+
+    L = w_ce CE + w_human kappa L_human + lam |1 - scale|
+
+with (w_ce, w_human) = (1 - alpha, alpha) under convex mixing and (1, alpha / (1 - alpha)) under additive mixing.
+L_human is the structure loss of `hill_sim.kernels` (or its sample-pair form) on the projected batch in the layout's
+coordinates. Options: `hill_sim.presets.ObjectiveOptions`. Shapes: P replicas, B batch, H latent width, C classes.
+
+Gradients are written out, not left to autograd: the engine needs them at the latents only, for many replicas at once.
+`tests/unit/test_objective.py` holds them to a plain-loop float64 oracle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from hill_sim import kernels
+from hill_sim.kernels.terms import Backend
+from hill_sim.presets import ObjectiveOptions
+
+STD_EPS = 1e-8
+"""Added to the deviation when a batch is standardised, as in the released program."""
+
+
+def mixing_weights(options: ObjectiveOptions, alpha: float) -> tuple[float, float]:
+    """(w_ce, w_human) of the module's formula."""
+    if options.mixing == "convex":
+        return 1.0 - alpha, alpha
+    return 1.0, alpha / (1.0 - alpha)
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What P replicas were asked for at their last interaction, in the coordinates of the loss.
+
+    Attributes:
+        weight [P,2,H], bias [P,2]: the frozen projection.
+        origin [P,2], unit [P]: raw projected coordinates y become (y - origin) / unit.
+        centers [P,C,2], spreads [P,C], touched [P,C]: the target layout.
+        w_human [P], lam [P]: weights of L_human and of the scale term.
+        scale0 [P]: the view's rms radius, in the coordinates of the loss.
+        kappa [P]: gradient balance; NaN until it has been measured.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    origin: Tensor
+    unit: Tensor
+    centers: Tensor
+    spreads: Tensor
+    touched: Tensor
+    w_human: Tensor
+    lam: Tensor
+    scale0: Tensor
+    kappa: Tensor
+
+    @classmethod
+    def gather(cls, sources: Sequence[tuple[Targets, int]]) -> Targets:
+        """A new population's targets from single rows of others."""
+        return cls(**{f.name: torch.stack([getattr(t, f.name)[row] for t, row in sources]) for f in fields(cls)})
+
+    def with_kappa(self, kappa: Tensor) -> Targets:
+        return replace(self, kappa=kappa)
+
+
+@dataclass(frozen=True, eq=False)
+class HumanGradient:
+    """value [P] of L_human unweighted, scale [P], and dlatents [P,B,H] of all that the objective adds to CE."""
+
+    value: Tensor
+    scale: Tensor
+    dlatents: Tensor
+    targets: Targets
+
+
+def needs_kappa(options: ObjectiveOptions, targets: Targets) -> bool:
+    """True while some replica's gradient balance is still to be measured."""
+    return options.balance == "gradient" and bool(targets.kappa.isnan().any())
+
+
+def human_gradient(options: ObjectiveOptions, latents: Tensor, y: Tensor, targets: Targets, dlatents_ce: Tensor | None,
+                   backend: Backend = "auto") -> HumanGradient:  # fmt: skip
+    """L_human and the scale term on a batch.
+
+    Args:
+        latents: [P,B,H]; y: [P,B].
+        targets: of the last interaction. Where kappa is NaN it is measured on this batch.
+        dlatents_ce: [P,B,H] gradient of the unweighted CE; None where `needs_kappa(options, targets)` is false.
+        backend: of `hill_sim.kernels`.
+
+    Returns:
+        The gradient to add to the weighted CE's at the latents, and `targets` with kappa filled in. A batch on which
+        L_human has no gradient (nothing to balance) leaves kappa NaN for the next batch and adds nothing.
+    """
+    raw = torch.baddbmm(targets.bias.unsqueeze(1), latents, targets.weight.mT)
+    coordinates = _Standardised(raw, latents) if options.coordinates == "latent" else _Affine(raw, targets)
+    value, dz = _human_terms(options, coordinates.z, y, targets, backend)
+    kappa = targets.kappa
+    if options.balance == "none":
+        kappa = torch.ones_like(kappa)
+    elif dlatents_ce is not None:
+        measured = _norm(dlatents_ce) / _norm(coordinates.backward(dz, targets))
+        kappa = torch.where(kappa.isnan() & measured.isfinite(), measured, kappa)
+    dz = (targets.w_human * kappa.nan_to_num(0.0))[:, None, None] * dz
+    scale = torch.full_like(kappa, torch.nan)
+    if options.scale == "active":
+        scale, dscale = _scale(coordinates.z, targets.scale0)
+        dz = dz + (targets.lam * torch.sign(scale - 1.0))[:, None, None] * dscale
+    return HumanGradient(value, scale, coordinates.backward(dz, targets), targets.with_kappa(kappa))
+
+
+def _human_terms(options: ObjectiveOptions, z: Tensor, y: Tensor, targets: Targets,
+                 backend: Backend) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """L_human [P] and its gradient [P,B,2] with respect to the layout's coordinates."""
+    samples = options.terms == "samples"
+    terms, dz = kernels.structure_loss_and_grad(
+        z,
+        y,
+        targets.centers,
+        targets.spreads,
+        touched=targets.touched,
+        weights=(options.center, options.spread, 0.0 if samples else options.separation),
+        form="paper" if options.reduction == "terms" else "mean",
+        backend=backend,
+    )
+    if not samples:
+        return terms.total, dz
+    value, dpairs = kernels.pair_separation_and_grad(z, y, margins(targets.centers), backend=backend)
+    return terms.total + options.separation * value, dz + options.separation * dpairs
+
+
+def margins(centers: Tensor) -> Tensor:
+    """[P,C,C] distances between target centers: how far apart the user wants the samples of two classes."""
+    difference = centers.unsqueeze(2) - centers.unsqueeze(1)
+    return (difference * difference).sum(-1).sqrt()
+
+
+def _scale(z: Tensor, scale0: Tensor) -> tuple[Tensor, Tensor]:
+    """rms(z) / scale0 [P] with rms about the batch's mean, and its gradient [P,B,2]; 0 where all points coincide."""
+    centred = z - z.mean(dim=1, keepdim=True)
+    rms = ((centred * centred).sum(-1).mean(-1)).sqrt()
+    size = (z.shape[1] * rms * scale0)[:, None, None]
+    return rms / scale0, torch.where(size > 0, centred / size, torch.zeros_like(centred))
+
+
+class _Affine:
+    """z = (y - origin) / unit."""
+
+    def __init__(self, raw: Tensor, targets: Targets) -> None:
+        self.z = (raw - targets.origin.unsqueeze(1)) / targets.unit[:, None, None]
+
+    def backward(self, dz: Tensor, targets: Targets) -> Tensor:
+        return torch.bmm(dz / targets.unit[:, None, None], targets.weight)
+
+
+class _Standardised:
+    """z = (y - mean(y)) / (std(y) + eps) * std(h) + mean(h), scalars over all entries of a batch, nothing detached."""
+
+    def __init__(self, raw: Tensor, latents: Tensor) -> None:
+        self._latents = latents
+        self._mean_y, self._std_y = _moments(raw)
+        self._mean_h, self._std_h = _moments(latents)
+        self._centred = raw - self._mean_y
+        self._u = self._centred / (self._std_y + STD_EPS)
+        self.z = self._u * self._std_h + self._mean_h
+
+    def backward(self, dz: Tensor, targets: Targets) -> Tensor:
+        n, m = self._u[0].numel(), self._latents[0].numel()
+        du = dz * self._std_h
+        denominator = self._std_y + STD_EPS
+        dstd_y = -_total(du * self._centred) / (denominator * denominator)
+        dy = du / denominator - _total(du) / (n * denominator) + dstd_y * _over(self._centred, (n - 1) * self._std_y)
+        dstd_h, dmean_h = _total(dz * self._u), _total(dz)
+        through_h = dmean_h / m + dstd_h * _over(self._latents - self._mean_h, (m - 1) * self._std_h)
+        return torch.bmm(dy, targets.weight) + through_h
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and sample deviation [P,1,1] over all entries of a replica; a deviation of one entry is 0."""
+    n = x[0].numel()
+    mean = _total(x) / n
+    centred = x - mean
+    return mean, (_total(centred * centred) / max(n - 1, 1)).sqrt()
+
+
+def _total(x: Tensor) -> Tensor:
+    return x.flatten(1).sum(1)[:, None, None]
+
+
+def _norm(x: Tensor) -> Tensor:
+    flat = x.flatten(1)
+    return (flat * flat).sum(1).sqrt()
+
+
+def _over(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """The quotient, 0 where the denominator is 0: a batch without extent pulls nowhere."""
+    return torch.where(denominator > 0, numerator / denominator, torch.zeros_like(numerator))

@@ -1,0 +1,5 @@
+"""Data: what is trained on. Add a task with one file and one line in `hill_sim.registry.TASKS`."""
+
+from hill_sim.tasks.base import Recipe, Split, Task, load_task, resolve
+
+__all__ = ["Recipe", "Split", "Task", "load_task", "resolve"]
