@@ -1,0 +1,122 @@
+"""From a sweep's spec to its trials, in an order that depends on nothing but the spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from hill_sim.errors import InvalidInput
+from hill_sim.sweep.spec import Case, PolicyEntry, SweepSpec, Tree
+from hill_sim.trial import TWIN, Trial
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One trial of a sweep, with the names that the sweep's author knows it by.
+
+    Attributes:
+        case: the case's name; empty where the sweep has none.
+        label: of the user: the entry's label, or the policy's name; a sequence is joined by arrows.
+    """
+
+    trial: Trial
+    case: str
+    label: str
+
+
+def expand(spec: SweepSpec) -> list[Planned]:
+    """All trials of the sweep, each once, case by case, then user, then grid, then seed.
+
+    Trials that are the same value are one trial (the first keeps its names). `ce_only` knows no alpha, lam or
+    objective, so it is one trial per seed, whatever the grid.
+
+    Raises:
+        InvalidInput: a value that no trial can have; the line names the case, the user and the field.
+    """
+    planned: dict[str, Planned] = {}
+    cases: Sequence[Case | None] = spec.cases or [None]
+    for case in cases:
+        for item in _of_case(spec, case):
+            planned.setdefault(item.trial.key, item)
+    return list(planned.values())
+
+
+def _of_case(spec: SweepSpec, case: Case | None) -> Iterator[Planned]:
+    fixed = {**spec.fixed, **(case.fixed if case else {})}
+    grid = {**spec.grid, **(case.grid if case else {})}
+    policies = case.policies if case and case.policies is not None else spec.policies
+    tree = case.tree if case and case.tree is not None else spec.tree
+    where = f"case {case.name}: " if case else ""
+    for place in ("policy", "policy_options"):
+        if (policies or tree) and (place in fixed or place in grid):
+            section = "fixed" if place in fixed else "grid"
+            raise InvalidInput(f"{where}{section}.{place}: the users stand under policies or tree already")
+    base: dict[str, Any] = {}
+    for place, value in fixed.items():
+        base = _put(base, place, value)
+    users = [*_entries(policies or []), *(_sequences(tree, base, where) if tree else [])]
+    for label, user in users or [("", {})]:
+        for values in product(*grid.values()):
+            chosen = base
+            for place, value in zip(grid, values, strict=True):
+                chosen = _put(chosen, place, value)
+            chosen = _with_user(chosen, user)
+            for seed in spec.seeds:
+                try:
+                    trial = Trial(**chosen, seed=seed)
+                except InvalidInput as error:
+                    who = f"{label}: " if label else ""
+                    raise InvalidInput(f"{where}{who}{error}") from None
+                trial = trial.twin() if trial.policy == TWIN else trial
+                yield Planned(trial, case.name if case else "", label or trial.policy_name)
+
+
+def _entries(entries: Sequence[PolicyEntry]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for entry in entries:
+        yield entry.name, {"policy": entry.policy, "policy_options": entry.options, "user": entry.user}
+
+
+def _sequences(tree: Tree, base: Mapping[str, Any], where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    epochs = base.get("interactions", Trial().interactions)
+    if isinstance(tree.interactions, list):
+        epochs = tree.interactions
+    elif tree.interactions is not None:
+        if tree.interactions > len(epochs):
+            given = f"{tree.interactions} is more than the {len(epochs)} interactions {list(epochs)}"
+            raise InvalidInput(f"{where}tree.interactions: {given}")
+        epochs = epochs[: tree.interactions]
+    for entry in tree.strategies:
+        if entry.user:
+            raise InvalidInput(
+                f"{where}tree.strategies: {entry.name}: human limits belong to the whole trial (fixed.user)"
+            )
+    for sequence in product(tree.strategies, repeat=len(epochs)):
+        options = [entry.options for entry in sequence]
+        fields: dict[str, Any] = {"policy": [entry.policy for entry in sequence], "interactions": epochs}
+        if any(options):
+            fields["policy_options"] = options
+        yield " > ".join(entry.name for entry in sequence), fields
+
+
+def _with_user(fields: Mapping[str, Any], user: Mapping[str, Any]) -> dict[str, Any]:
+    """The trial's fields with this user's; options that a whole sweep sets stay where the user says nothing."""
+    merged = {**fields, **user}
+    for name in ("policy_options", "user"):
+        if isinstance(fields.get(name), Mapping) and isinstance(user.get(name), Mapping):
+            merged[name] = {**fields[name], **user[name]}
+    return merged
+
+
+def _put(fields: Mapping[str, Any], place: str, value: Any) -> dict[str, Any]:
+    """A copy with `field` or `field.option` set; a preset's name becomes a mapping where an option is set in it."""
+    head, dot, inside = place.partition(".")
+    if not dot:
+        return {**fields, head: value}
+    inner = fields.get(head, {})
+    if head == "objective" and isinstance(inner, str):
+        inner = {"preset": inner}
+    if not isinstance(inner, Mapping):
+        raise InvalidInput(f"{head}: {inner!r} is not a mapping, so {place} cannot be set")
+    return {**fields, head: {**inner, inside: value}}

@@ -1,0 +1,178 @@
+"""The folder of one sweep: what stands in it, whose it is, and how it is read.
+
+    runs/quickstart/  sweep.yaml        the sweep, resolved: what the folder holds, and what a resume must equal
+                      results.sqlite    one row a finished trial (`store`)
+                      results.parquet   the outcomes as one tidy table, written when the sweep ends
+                      report.html, figures/     (`hill_sim.report`)
+                      .lock             held by the driver that writes here
+
+An adaptive search will keep its `study.journal` beside them; grids and trees need none.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+
+from hill_sim.config import dump_yaml, load_yaml, validated
+from hill_sim.engine.results import RunSet
+from hill_sim.errors import InvalidInput, Unavailable
+from hill_sim.sweep.spec import SweepSpec
+from hill_sim.sweep.store import ResultStore
+
+SPEC, RESULTS, TABLE, LOCK = "sweep.yaml", "results.sqlite", "results.parquet", ".lock"
+_HEADER = "# What this folder holds, written by hill-sim. To go on where it stopped: hill-sim sweep THIS_FOLDER\n"
+
+
+class RunFolder:
+    """A run folder that one driver writes to, within `with RunFolder.claim(path, spec):`."""
+
+    def __init__(self, path: Path, lock: IO[str]) -> None:
+        self.path = path
+        self._lock = lock
+
+    @classmethod
+    def claim(cls, path: Path, spec: SweepSpec) -> RunFolder:
+        """Make the folder for `spec`, or enter the one that already holds exactly this sweep.
+
+        Raises:
+            InvalidInput: the folder holds something else; nothing in it has been touched.
+            Unavailable: another driver is writing there.
+        """
+        check(path, spec)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = (path / LOCK).open("a+", encoding="utf-8")
+        except OSError as error:
+            raise InvalidInput(f"{path}: cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go by the system when the process dies, however
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            lock.close()
+            raise Unavailable(f"{path}: another hill-sim (process {holder}) is running this sweep") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        if not (path / SPEC).exists():
+            write_atomically(path / SPEC, (_HEADER + dump_yaml(spec.resolved())).encode())
+        return cls(path, lock)
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
+
+
+def check(path: Path, spec: SweepSpec) -> None:
+    """Raise InvalidInput unless `path` is free for `spec` or holds it already. Reads only."""
+    if path.exists() and not path.is_dir():
+        raise InvalidInput(f"{path}: is a file, not a folder for results")
+    if not path.exists():
+        return
+    if not (path / SPEC).is_file():
+        strangers = sorted(
+            item.name for item in path.iterdir() if item.name != LOCK and not item.name.endswith(".part")
+        )
+        if strangers:
+            raise InvalidInput(
+                f"{path}: is not a run folder (it holds {', '.join(strangers[:3])}); choose another --out"
+            )
+        return
+    there = load_yaml(path / SPEC)
+    here = spec.resolved()
+    if difference := first_difference(there, here):
+        raise InvalidInput(f"{path}: holds another sweep: {difference}; choose another --out")
+
+
+def first_difference(there: Any, here: Any, place: str = "") -> str:
+    """The first place in which two sweeps differ, in words; empty if they run the same. The question's wording and
+    the name do not count."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for name in dict.fromkeys([*there, *here]):
+            inner = f"{place}.{name}" if place else str(name)
+            if inner in ("question", "name"):
+                continue
+            if difference := first_difference(there.get(name), here.get(name), inner):
+                return difference
+        return ""
+    if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        for number, (one, other) in enumerate(zip(there, here, strict=True)):
+            if difference := first_difference(one, other, f"{place}.{number}"):
+                return difference
+        return ""
+    same = there == here and isinstance(there, bool) == isinstance(here, bool)
+    return "" if same else f"{place} is {_shown(there)} there and {_shown(here)} here"
+
+
+def read_spec(path: Path) -> SweepSpec:
+    """The sweep that a run folder holds."""
+    if not (path / SPEC).is_file():
+        raise InvalidInput(f"{path}: not a run folder (no {SPEC} in it)")
+    return validated(SweepSpec, load_yaml(path / SPEC), str(path / SPEC))
+
+
+def load_results(path: Path | str) -> RunSet:
+    """The finished trials of a run folder, in the order of its sweep; also while the sweep is still running.
+
+    `info` holds what the sweep recorded: `spec` (the resolved sweep), `cases` and `labels` (one per result),
+    `pinned` (backend, device, versions), and the totals of the batches so far (epochs_asked, epochs_run, seconds).
+
+    Raises:
+        InvalidInput: not a run folder, or results that cannot be read.
+    """
+    path = Path(path)
+    spec = read_spec(path)
+    with ResultStore(path / RESULTS, readonly=True) as store:
+        rows = store.results()
+        info: dict[str, Any] = {
+            "spec": spec.resolved(),
+            "cases": [case for case, _, _ in rows],
+            "labels": [label for _, label, _ in rows],
+            "pinned": json.loads(store.meta("pinned") or "{}"),
+            **store.totals(),
+        }
+    return RunSet(tuple(result for _, _, result in rows), info)
+
+
+def load_outcomes(path: Path | str) -> pd.DataFrame:
+    """One row a finished trial: case and label, the trial's fields, its key, its measures; in the sweep's order."""
+    path = Path(path)
+    read_spec(path)
+    with ResultStore(path / RESULTS, readonly=True) as store:
+        rows = store.results(curves=False)
+    table = RunSet(tuple(result for _, _, result in rows)).outcomes
+    table.insert(0, "label", [label for _, label, _ in rows])
+    table.insert(0, "case", [case for case, _, _ in rows])
+    return table
+
+
+def export(path: Path) -> pd.DataFrame:
+    """Write `results.parquet`, whole or not at all; returns the table."""
+    table = load_outcomes(path)
+    part = path / f"{TABLE}.part"
+    table.to_parquet(part, index=False)
+    os.replace(part, path / TABLE)
+    return table
+
+
+def write_atomically(target: Path, content: bytes) -> None:
+    """The file appears whole or not at all, also if the process is killed or the disk is full."""
+    part = target.with_name(f"{target.name}.part")
+    with part.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(part, target)
+
+
+def _shown(value: Any) -> str:
+    text = "absent" if value is None else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,233 @@
+"""The driver: expands a sweep, hands out what is not yet done, stores each batch as it ends.
+
+Kill it whenever; the same command goes on where it stopped, and the final table is the same to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import re
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pandas as pd
+
+import hill_sim
+from hill_sim.engine.results import RunSet
+from hill_sim.errors import HillError, InvalidInput, Unavailable, unknown
+from hill_sim.sweep.batches import batches
+from hill_sim.sweep.expand import Planned, expand
+from hill_sim.sweep.folder import RESULTS, RunFolder, check, export
+from hill_sim.sweep.progress import Progress
+from hill_sim.sweep.spec import SweepSpec
+from hill_sim.sweep.store import ResultStore
+from hill_sim.sweep.workers import Batch, Executor, InProcess, LocalWorkers, TrialEnded, count
+from hill_sim.trial import Trial
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SweepSummary:
+    """How a call of `run_sweep` ended.
+
+    Attributes:
+        trials: of the whole sweep; `ran`: of those, finished in this call.
+        outcomes: one row a finished trial, from this call and those before it (`load_outcomes`).
+        epochs_asked, epochs_run: of this call's batches, twins included.
+        interrupted: Ctrl-C ended it before all was done.
+    """
+
+    folder: Path
+    trials: int
+    ran: int
+    outcomes: pd.DataFrame
+    epochs_asked: int
+    epochs_run: int
+    seconds: float
+    interrupted: bool
+
+    @property
+    def failed(self) -> list[tuple[str, str, str]]:
+        """Label, key and last line of the traceback of each trial that failed."""
+        rows = self.outcomes[self.outcomes["status"] == "failed"]
+        last = [(error.strip().splitlines() or [""])[-1] for error in rows["error"]]
+        return list(zip(rows["label"], rows["key"], last, strict=True))
+
+
+def run_sweep(
+    spec: SweepSpec,
+    folder: Path | str,
+    *,
+    workers: int | str = "auto",
+    device: str = "auto",
+    backend: str = "auto",
+    pmax: int | str = "auto",
+    retry_failed: bool = False,
+    progress: bool = True,
+    simulate: Callable[..., RunSet] | None = None,
+) -> SweepSummary:
+    """Run what is missing of a sweep, into its run folder.
+
+    Args:
+        spec: from `read_sweep`.
+        folder: made if it is not there; if it is, it must hold the same sweep.
+        workers: processes, one thread each; "auto" is the cores this process may use (on a GPU: 1).
+        device, backend, pmax: of `simulate`. What "auto" comes to is pinned by the first call: a sweep resumed on
+            another device or backend would mix results that differ in the last bits.
+        retry_failed: run trials again that failed before.
+        progress: a bar on stderr, if that is a terminal.
+        simulate: in place of the engine, called in this process.
+
+    Raises:
+        InvalidInput: trials that cannot be run, a folder that holds something else; nothing has been changed.
+        Unavailable: another driver is at work in the folder.
+        KeyboardInterrupt: Ctrl-C twice; what was stored stays.
+    """
+    path, began = Path(folder), time.monotonic()
+    planned = expand(spec)
+    check(path, spec)
+    _check_device(device)
+    number = count(workers, device)
+    engine: dict[str, Any] = {"device": device, "pmax": pmax, "progress": False}
+    executor: Executor = InProcess(simulate, engine) if simulate else LocalWorkers(number, engine)
+    try:
+        places = _resolved(planned, pmax)
+        with RunFolder.claim(path, spec), _named_database_errors(path), ResultStore(path / RESULTS) as store:
+            pinned = _pinned(store, places, device, backend)
+            engine["device"] = pinned["device"]
+            if retry_failed:
+                store.forget(store.keys("failed"))
+            finished = store.keys() & places.keys()
+            todo = [item.trial for key, (_, item) in places.items() if key not in finished]
+            bar = Progress(len(places), len(finished), enabled=progress)
+            asked = run = ran = 0
+            with _interruptible() as stop, bar:
+                for event in executor.run(_batches(todo, pinned["backends"], number), stop):
+                    if isinstance(event, TrialEnded):
+                        bar.trial(event.key)
+                        continue
+                    store.add(event.results, places, views=spec.seeds[:1], info=event.info)
+                    ran += len(event.results)
+                    asked += event.info.get("epochs_asked", 0)
+                    run += event.info.get("epochs_run", 0)
+                    failed = sum(result.outcome.status == "failed" for result in event.results)
+                    bar.batch(failed, event.info.get("epochs_asked", 0), event.info.get("epochs_run", 0))
+            outcomes = export(path)
+        interrupted = len(finished) + ran < len(places)
+        return SweepSummary(path, len(places), ran, outcomes, asked, run, time.monotonic() - began, interrupted)
+    finally:
+        executor.close()
+
+
+def _resolved(planned: Sequence[Planned], pmax: int | str) -> dict[str, tuple[int, Planned]]:
+    """Each trial with all defaults filled in, by its key, with its place in the sweep. Checks that all can be run."""
+    from hill_sim.engine import plan  # late: torch, while the workers import it too
+
+    trials = plan([item.trial for item in planned], pmax=pmax).trials
+    places: dict[str, tuple[int, Planned]] = {}
+    for item, trial in zip(planned, trials, strict=True):
+        places.setdefault(trial.key, (len(places), Planned(trial, item.case, item.label)))
+    return places
+
+
+def _pinned(store: ResultStore, places: Mapping[str, tuple[int, Planned]], device: str, backend: str) -> dict[str, Any]:
+    """Device and backends of the whole sweep: what an earlier call wrote down, or chosen and written down now."""
+    stored = json.loads(store.meta("pinned") or "{}")
+    if stored:
+        for name, asked, was in (
+            ("device", device, {stored["device"]}),
+            ("backend", backend, set(stored["backends"].values())),
+        ):
+            if asked != "auto" and {asked} != was:
+                raise InvalidInput(f"{name}: {asked!r} is not {' or '.join(sorted(was))}, with which this sweep began")
+        if stored["device"].startswith("cuda") and not _has_gpu():
+            raise Unavailable("device: this sweep began on a GPU, and torch finds none here")
+        if stored["hill_sim"] != hill_sim.__version__:
+            log.warning("this sweep began under hill-sim %s; its trials will be a mixture", stored["hill_sim"])
+        return dict(stored)
+    import torch
+
+    from hill_sim.engine.choose import make_backend
+    from hill_sim.engine.planning import base_of
+
+    chosen = ("cuda" if _has_gpu() else "cpu") if device == "auto" else device
+    backends = {}
+    for _, item in places.values():
+        kind = _kind(item.trial)
+        if kind not in backends:
+            backends[kind] = make_backend(backend, base_of(item.trial), torch.device(chosen)).name
+    pinned = {"device": chosen, "backends": backends, "hill_sim": hill_sim.__version__, "torch": torch.__version__,
+              "python": platform.python_version(), "machine": platform.machine()}  # fmt: skip
+    store.set_meta({"pinned": json.dumps(pinned)})
+    return pinned
+
+
+def _check_device(device: str) -> None:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise unknown("device", device, ("auto", "cpu", "cuda"))
+    if device.startswith("cuda") and not _has_gpu():
+        raise Unavailable(f"device: {device!r} was asked for, and torch finds no GPU")
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _kind(trial: Trial) -> str:
+    """Trials of one kind have tensors of the same shapes, so the same backend suits them."""
+    fields = trial.to_dict()
+    return json.dumps([fields[n] for n in ("task", "task_options", "model", "model_options", "batch_size")])
+
+
+def _batches(trials: Sequence[Trial], backends: Mapping[str, str], workers: int) -> list[Batch]:
+    """Batches of trials of one backend each."""
+    by_backend: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_backend.setdefault(backends[_kind(trial)], []).append(trial)
+    return [
+        Batch(tuple(packed), {"backend": backend})
+        for backend, some in by_backend.items()
+        for packed in batches(some, workers)
+    ]
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Yields a function that says whether Ctrl-C was pressed. Pressed again it is a KeyboardInterrupt."""
+    pressed = threading.Event()
+
+    def handler(signum: int, frame: FrameType | None) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+        log.warning("stopping when the batches in flight have ended; Ctrl-C again stops at once")
+
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield pressed.is_set
+        return
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _named_database_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise HillError(f"{path / RESULTS}: cannot be written: {error}; what was stored stays") from None

@@ -1,0 +1,221 @@
+"""Results on disk: SQLite in WAL mode, one transaction per finished batch, each trial under its content hash.
+
+    meta          name, value: schema version, what the sweep pinned (backend, device, versions)
+    trials        one row a finished trial: its place in the sweep, names, JSON of trial and outcome, and as compressed
+                  arrays its epochs, its predictions and their confidences
+    interactions  one row an interaction. The shown points are kept for trials of the sweep's first seed only: they are
+                  ten times everything else, and `hill-sim replay` makes the others again. Gestures are always kept.
+    batches       one row a finished batch: how many trials, epochs asked and run, seconds
+
+Storing a trial again replaces the row, so whatever is run twice counts once.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hill_sim.engine.results import EPOCH_COLUMNS, Interaction, Outcome, TrialResult
+from hill_sim.errors import InvalidInput
+from hill_sim.sweep.expand import Planned
+from hill_sim.trial import Trial
+from hill_sim.types import Array
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE trials (
+        key TEXT PRIMARY KEY, position INTEGER NOT NULL, case_name TEXT NOT NULL, label TEXT NOT NULL,
+        status TEXT NOT NULL, trial TEXT NOT NULL, outcome TEXT NOT NULL,
+        epochs BLOB NOT NULL, predictions BLOB NOT NULL, confidences BLOB NOT NULL);
+    CREATE INDEX trials_position ON trials (position);
+    CREATE TABLE interactions (
+        key TEXT NOT NULL, number INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (key, number));
+    CREATE TABLE batches (
+        number INTEGER PRIMARY KEY, finished TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, trials INTEGER NOT NULL,
+        epochs_asked INTEGER NOT NULL, epochs_run INTEGER NOT NULL, seconds REAL NOT NULL);
+"""
+
+
+class ResultStore:
+    """The `results.sqlite` of one run folder. One writer; readers may look on at any time.
+
+    Args:
+        path: the file.
+        readonly: open an existing file without ever changing it.
+
+    Raises:
+        InvalidInput: no such file (readonly), not a results file, or one of another schema version.
+    """
+
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        self.path = path
+        if readonly and not path.is_file():
+            raise InvalidInput(f"{path}: no such file")
+        mode = "ro" if readonly else "rwc"
+        try:
+            self._db = sqlite3.connect(
+                f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=30
+            )
+            empty = not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if empty and not readonly:
+                self._create()
+            self._check_version()
+            if not readonly and (damage := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                raise sqlite3.DatabaseError(damage)
+        except sqlite3.DatabaseError as error:
+            raise InvalidInput(f"{path}: not a readable results file: {error}") from None
+
+    def _create(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing, a power cut whole batches
+        version = f"INSERT INTO meta VALUES ('schema_version', '{SCHEMA_VERSION}');"
+        self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {version} COMMIT;")
+
+    def _check_version(self) -> None:
+        try:
+            version = self.meta("schema_version")
+        except sqlite3.OperationalError:
+            version = None
+        if version != str(SCHEMA_VERSION):
+            raise InvalidInput(
+                f"{self.path}: results of schema version {version}, this hill-sim reads version {SCHEMA_VERSION}"
+            )
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> ResultStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def meta(self, name: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_meta(self, values: Mapping[str, str]) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        with self._db:
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+    def keys(self, status: str | None = None) -> set[str]:
+        """The keys of the finished trials, or of those that ended with this status."""
+        where, values = ("WHERE status = ?", (status,)) if status else ("", ())
+        return {key for (key,) in self._db.execute(f"SELECT key FROM trials {where}", values)}
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Remove trials, so that they run again."""
+        self._db.execute("BEGIN IMMEDIATE")
+        with self._db:
+            for key in keys:
+                self._db.execute("DELETE FROM trials WHERE key = ?", (key,))
+                self._db.execute("DELETE FROM interactions WHERE key = ?", (key,))
+
+    def add(
+        self,
+        results: Iterable[TrialResult],
+        places: Mapping[str, tuple[int, Planned]],
+        *,
+        views: Iterable[int],
+        info: Mapping[str, Any],
+    ) -> None:
+        """Store a finished batch, all of it or nothing.
+
+        Args:
+            places: per trial key, its position in the sweep and its names.
+            views: the seeds whose shown points are kept.
+            info: of the batch: epochs_asked, epochs_run, seconds.
+        """
+        kept = set(views)
+        trials, interactions = [], []
+        for result in results:
+            position, planned = places[result.trial.key]
+            key = result.trial.key
+            trials.append((key, position, planned.case, planned.label, result.outcome.status, *_columns(result)))
+            for number, item in enumerate(result.interactions):
+                data = item.to_dict() if result.trial.seed in kept else _without_view(item).to_dict()
+                interactions.append((key, number, zlib.compress(json.dumps(data).encode(), 1)))
+        batch = (
+            len(trials),
+            int(info.get("epochs_asked", 0)),
+            int(info.get("epochs_run", 0)),
+            float(info.get("seconds", 0)),
+        )
+        self._db.execute("BEGIN IMMEDIATE")
+        with self._db:
+            self._db.executemany("INSERT OR REPLACE INTO trials VALUES (?,?,?,?,?,?,?,?,?,?)", trials)
+            self._db.executemany("INSERT OR REPLACE INTO interactions VALUES (?,?,?)", interactions)
+            self._db.execute("INSERT INTO batches (trials, epochs_asked, epochs_run, seconds) VALUES (?,?,?,?)", batch)
+
+    def totals(self) -> dict[str, float]:
+        """Sums over the batches so far: batches, epochs_asked, epochs_run, seconds (of work, over all workers)."""
+        row = self._db.execute(
+            "SELECT count(*), total(epochs_asked), total(epochs_run), total(seconds) FROM batches"
+        ).fetchone()
+        return {"batches": int(row[0]), "epochs_asked": int(row[1]), "epochs_run": int(row[2]), "seconds": row[3]}
+
+    def results(
+        self, keys: Collection[str] | None = None, *, curves: bool = True
+    ) -> list[tuple[str, str, TrialResult]]:
+        """Case, label and result of all finished trials, or of those asked for, in the order of the sweep.
+
+        With `curves=False` only trial and outcome are read: what a table of outcomes needs, a tenth of the memory.
+        """
+        blobs = "epochs, predictions, confidences" if curves else "NULL, NULL, NULL"
+        interactions: dict[str, list[Interaction]] = {}
+        if curves:
+            for key, data in self._db.execute("SELECT key, data FROM interactions ORDER BY key, number"):
+                if keys is None or key in keys:
+                    interactions.setdefault(key, []).append(Interaction.from_dict(json.loads(zlib.decompress(data))))
+        rows = self._db.execute(f"SELECT key, case_name, label, trial, outcome, {blobs} FROM trials ORDER BY position")
+        return [
+            (case, label, _result(trial, outcome, arrays, interactions.get(key, [])))
+            for key, case, label, trial, outcome, *arrays in rows
+            if keys is None or key in keys
+        ]
+
+
+def _columns(result: TrialResult) -> tuple[str, str, bytes, bytes, bytes]:
+    epochs = np.array([result.epochs[name] for name in EPOCH_COLUMNS] if result.epochs else [], dtype="<f8")
+    return (
+        result.trial.to_json(),
+        json.dumps(result.outcome.to_dict()),
+        _packed(epochs),
+        _packed(np.asarray(result.predictions, dtype="<i4")),
+        _packed(np.asarray(result.confidences, dtype="<f4")),
+    )
+
+
+def _result(
+    trial: str, outcome: str, arrays: Sequence[bytes | None], interactions: Sequence[Interaction]
+) -> TrialResult:
+    bare = TrialResult(trial=Trial.from_json(trial), outcome=Outcome.from_dict(json.loads(outcome)))
+    epochs, predictions, confidences = (None if blob is None else zlib.decompress(blob) for blob in arrays)
+    if epochs is None or predictions is None or confidences is None:
+        return bare
+    curves = np.frombuffer(epochs, dtype="<f8").reshape(len(EPOCH_COLUMNS), -1)
+    return replace(
+        bare,
+        epochs=dict(zip(EPOCH_COLUMNS, curves.tolist(), strict=True)) if curves.size else {},
+        interactions=tuple(interactions),
+        predictions=np.frombuffer(predictions, dtype="<i4").astype(np.int64),
+        confidences=np.frombuffer(confidences, dtype="<f4").astype(np.float32),
+    )
+
+
+def _packed(array: Array) -> bytes:
+    return zlib.compress(np.ascontiguousarray(array).tobytes(), 1)
+
+
+def _without_view(item: Interaction) -> Interaction:
+    points, ids = np.empty((0, 2)), np.empty(0, dtype=np.int64)
+    return replace(item, before=points, after=points, achieved=points, labels=ids, predictions=ids, sample_ids=ids)
