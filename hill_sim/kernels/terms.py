@@ -16,3 +16,6 @@ class StructureTerms(NamedTuple):
     spread: Tensor
     separation: Tensor
     total: Tensor
+
+
+FORMS = {"paper": 0, "mean": 1}  # as the compiled kernels number them

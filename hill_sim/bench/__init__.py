@@ -1,0 +1,1 @@
+"""Benchmarks: `hill-sim bench kernels` and `hill-sim bench engine`."""
