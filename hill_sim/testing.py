@@ -35,21 +35,21 @@ SEEDS = (0, 1)
 
 def example_views() -> dict[str, LatentView]:
     """Views by name: an ordinary one, with and without history, and the awkward ones that happen in practice."""
-    ordinary = _view(np.repeat(np.arange(10), 10), 10, wrong=0.15)
-    few = _view(np.repeat(np.arange(4), 6), 4, wrong=0.2)
+    ordinary = random_view(np.repeat(np.arange(10), 10), 10, wrong=0.15)
+    few = random_view(np.repeat(np.arange(4), 6), 4, wrong=0.2)
     return {
         "ordinary": ordinary,
         "second interaction": _continued(ordinary, 1),
         "third interaction": _continued(ordinary, 2),
-        "two classes": _view(np.repeat(np.arange(2), 5), 2, wrong=0.2),
-        "all predictions right": _view(np.repeat(np.arange(4), 6), 4, wrong=0.0),
-        "all predictions wrong": _view(np.repeat(np.arange(4), 6), 4, wrong=1.0),
-        "classes that are not shown": _view(np.repeat([1, 4, 7], 5), 10, wrong=0.3),
-        "unequal classes, unsorted": _view(np.array([2, 0, 2, 2, 1, 2, 0, 2, 2]), 4, wrong=0.3),
-        "one point a class": _view(np.arange(5), 5, wrong=0.2),
-        "one class": _view(np.zeros(6, dtype=np.int64), 1, wrong=0.0),
-        "one class of several": _view(np.full(6, 2), 4, wrong=0.5),
-        "one point": _view(np.array([1]), 3, wrong=0.0),
+        "two classes": random_view(np.repeat(np.arange(2), 5), 2, wrong=0.2),
+        "all predictions right": random_view(np.repeat(np.arange(4), 6), 4, wrong=0.0),
+        "all predictions wrong": random_view(np.repeat(np.arange(4), 6), 4, wrong=1.0),
+        "classes that are not shown": random_view(np.repeat([1, 4, 7], 5), 10, wrong=0.3),
+        "unequal classes, unsorted": random_view(np.array([2, 0, 2, 2, 1, 2, 0, 2, 2]), 4, wrong=0.3),
+        "one point a class": random_view(np.arange(5), 5, wrong=0.2),
+        "one class": random_view(np.zeros(6, dtype=np.int64), 1, wrong=0.0),
+        "one class of several": random_view(np.full(6, 2), 4, wrong=0.5),
+        "one point": random_view(np.array([1]), 3, wrong=0.0),
         "coincident points": _moved(few, lambda p: np.zeros_like(p)),
         "coincident classes": _moved(few, lambda p: np.tile(p[:6], (4, 1))),
         "collapsed classes": _moved(few, lambda p: np.repeat(p[::6], 6, axis=0)),
@@ -62,9 +62,15 @@ def example_views() -> dict[str, LatentView]:
     }
 
 
-def _view(labels: Array, n_classes: int, wrong: float) -> LatentView:
-    """Normal clusters around normal centers, scaled to rms radius 1; a share of the predictions is wrong."""
-    rng = np.random.default_rng([len(labels), n_classes])
+def random_view(labels: Array, n_classes: int, wrong: float = 0.15, seed: int = 0) -> LatentView:
+    """A view of normal clusters around normal centers, scaled to rms radius 1.
+
+    Args:
+        labels: [n] the classes of the shown points, in 0..n_classes-1.
+        wrong: share of the predictions, in [0,1], that are drawn from the other classes.
+        seed: of all that is random.
+    """
+    rng = np.random.default_rng([seed, len(labels), n_classes])
     points = rng.normal(size=(n_classes, 2))[labels] + 0.3 * rng.normal(size=(len(labels), 2))
     points -= points.mean(axis=0)
     points /= max(float(np.sqrt((points**2).sum(axis=1).mean())), 1e-6)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hill_sim.policy import options
-from hill_sim.policy.geometry import center_moves
+from hill_sim.policy.geometry import center_moves, distances
 from hill_sim.types import Array, Edit, LatentView
 
 TIE = 1e-9  # centers nearer to each other than this, relative to the view's size, count as equally near
@@ -18,10 +18,11 @@ class Adversary:
     """Drags class centers onto others, each time the move that most damages the separability of the edited view.
 
     Damage is measured by lookahead on the view: the accuracy of the nearest-center rule on the shown points (a point
-    equally near to another center counts half), and among moves of equal accuracy the mean margin (distance to the
-    nearest other center minus distance to the own one). Greedy: each move is the best one after the moves before it. It
-    stops early when no move lowers the accuracy. Equivariant under renamed classes, permuted points and moved, turned,
-    mirrored or scaled views, but for exact ties.
+    equally near to another center counts half), among moves of equal accuracy the mean margin (distance to the nearest
+    other center minus distance to the own one), then the width of the class and the length of the way. Greedy: each
+    move is the best one after the moves before it. It stops early when no move lowers the accuracy. Equivariant under
+    renamed classes, permuted points and moved, turned, mirrored or scaled views, but for exact ties (classes of one
+    point each have equal widths, for instance).
 
     Attributes:
         moves: the most gestures, >= 1. Each costs O(n C^2).
@@ -37,7 +38,7 @@ class Adversary:
         k = len(shown)
         if k < 2:
             return Edit()
-        centers = view.centers[shown]
+        centers, spreads = view.centers[shown], view.spreads[shown]
         own = np.searchsorted(shown, view.labels)
         offsets = view.points - centers[own]  # a center's move takes its points along
         members = (own[:, None] == np.arange(k)).astype(np.float64)
@@ -50,8 +51,11 @@ class Adversary:
             best = accuracy.min()
             if best >= current - 1e-9:
                 break
-            candidates = np.where(accuracy <= best + 1e-9, margin, np.inf)
-            a, b = divmod(int(candidates.argmin()), k)
+            keep = accuracy <= best + 1e-9
+            # Where margins tie too (of two classes alone, either may go to the other), the widest class moves farthest.
+            for merit in (-margin, np.tile(spreads[:, None], k), distances(centers, centers)):
+                keep &= merit >= merit[keep].max() - TIE * size
+            a, b = divmod(int(keep.argmax()), k)
             gestures += center_moves([shown[a]], centers[[b]])
             centers = centers.copy()
             centers[a] = centers[b]
