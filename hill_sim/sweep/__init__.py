@@ -2,6 +2,7 @@
 
 from hill_sim.sweep.expand import Planned, expand
 from hill_sim.sweep.folder import load_outcomes, load_results
+from hill_sim.sweep.gains import gains
 from hill_sim.sweep.run import SweepSummary, run_sweep
 from hill_sim.sweep.spec import SweepSpec, read_sweep
 
@@ -10,6 +11,7 @@ __all__ = [
     "SweepSpec",
     "SweepSummary",
     "expand",
+    "gains",
     "load_outcomes",
     "load_results",
     "read_sweep",

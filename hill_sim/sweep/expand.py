@@ -55,13 +55,13 @@ def _of_case(spec: SweepSpec, case: Case | None) -> Iterator[Planned]:
             raise InvalidInput(f"{where}{section}.{place}: the users stand under policies or tree already")
     base: dict[str, Any] = {}
     for place, value in fixed.items():
-        base = _put(base, place, value)
+        base = put(base, place, value)
     users = [*_entries(policies or []), *(_sequences(tree, base, where) if tree else [])]
     for label, user in users or [("", {})]:
         for values in product(*grid.values()):
             chosen = base
             for place, value in zip(grid, values, strict=True):
-                chosen = _put(chosen, place, value)
+                chosen = put(chosen, place, value)
             chosen = _with_user(chosen, user)
             for seed in spec.seeds:
                 try:
@@ -109,7 +109,7 @@ def _with_user(fields: Mapping[str, Any], user: Mapping[str, Any]) -> dict[str, 
     return merged
 
 
-def _put(fields: Mapping[str, Any], place: str, value: Any) -> dict[str, Any]:
+def put(fields: Mapping[str, Any], place: str, value: Any) -> dict[str, Any]:
     """A copy with `field` or `field.option` set; a preset's name becomes a mapping where an option is set in it."""
     head, dot, inside = place.partition(".")
     if not dot:

@@ -107,8 +107,8 @@ def run_sweep(
             pinned = _pinned(store, places, device, backend)
             engine["device"] = pinned["device"]
             if retry_failed:
-                store.forget(store.keys("failed"))
-            finished = store.keys() & places.keys()
+                store.forget(store.finished("failed"))
+            finished = store.finished() & places.keys()
             todo = [item.trial for key, (_, item) in places.items() if key not in finished]
             bar = Progress(len(places), len(finished), enabled=progress)
             asked = run = ran = 0
@@ -164,7 +164,7 @@ def _pinned(store: ResultStore, places: Mapping[str, tuple[int, Planned]], devic
     chosen = ("cuda" if _has_gpu() else "cpu") if device == "auto" else device
     backends = {}
     for _, item in places.values():
-        kind = _kind(item.trial)
+        kind = kind_of(item.trial)
         if kind not in backends:
             backends[kind] = make_backend(backend, base_of(item.trial), torch.device(chosen)).name
     pinned = {"device": chosen, "backends": backends, "hill_sim": hill_sim.__version__, "torch": torch.__version__,
@@ -186,7 +186,7 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _kind(trial: Trial) -> str:
+def kind_of(trial: Trial) -> str:
     """Trials of one kind have tensors of the same shapes, so the same backend suits them."""
     fields = trial.to_dict()
     return json.dumps([fields[n] for n in ("task", "task_options", "model", "model_options", "batch_size")])
@@ -196,7 +196,7 @@ def _batches(trials: Sequence[Trial], backends: Mapping[str, str], workers: int)
     """Batches of trials of one backend each."""
     by_backend: dict[str, list[Trial]] = {}
     for trial in trials:
-        by_backend.setdefault(backends[_kind(trial)], []).append(trial)
+        by_backend.setdefault(backends[kind_of(trial)], []).append(trial)
     return [
         Batch(tuple(packed), {"backend": backend})
         for backend, some in by_backend.items()

@@ -88,7 +88,7 @@ class Part(Strict):
     def _fields_of_a_trial(cls, given: Any) -> Any:
         if isinstance(given, dict):
             for place in given:
-                _check_place(str(place))
+                check_place(str(place))
         return given
 
     @field_validator("grid", mode="after")
@@ -172,7 +172,7 @@ def read_sweep(path: Path, *, budget: str | None = None, overrides: Sequence[str
     return validated(SweepSpec, data, f"{path} with --set {' '.join(overrides)}" if overrides else str(path))
 
 
-def _check_place(place: str) -> None:
+def check_place(place: str) -> None:
     """Raise unless `place` is a trial's field, or `field.option` inside one that has options."""
     head, dot, inside = place.partition(".")
     allowed = [name for name in TRIAL_FIELDS if name != "seed"]

@@ -107,7 +107,7 @@ class ResultStore:
         with self._db:
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
 
-    def keys(self, status: str | None = None) -> set[str]:
+    def finished(self, status: str | None = None) -> set[str]:
         """The keys of the finished trials, or of those that ended with this status."""
         where, values = ("WHERE status = ?", (status,)) if status else ("", ())
         return {key for (key,) in self._db.execute(f"SELECT key FROM trials {where}", values)}

@@ -1,0 +1,82 @@
+"""Parse the arguments, call the command, turn what a user can mend into one line."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import tyro
+
+import hill_sim
+from hill_sim.cli import arguments
+from hill_sim.errors import HillError
+
+DESCRIPTION = """Simulated users who reshape a classifier's latent space while it trains: when does that help, whom does
+it harm? Start with: hill-sim sweep quickstart"""
+
+_HANDLERS = {
+    arguments.Run: "run",
+    arguments.Sweep: "sweep",
+    arguments.Report: "report",
+    arguments.Replay: "replay",
+    arguments.List: "listing",
+    arguments.Doctor: "doctor",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        0 done; 1 done, and something failed or differs (it is named); 2 bad input, in one line on stderr;
+        130 interrupted.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv == ["--version"]:
+        print(f"hill-sim {hill_sim.__version__}")
+        return 0
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # so that `--policy mine:User` finds mine.py here
+    _log_to_stderr()
+    try:
+        return (
+            _bench(argv[1], argv[2:])
+            if argv[:1] == ["bench"] and argv[1:2] in (["kernels"], ["engine"])
+            else _call(argv)
+        )
+    except HillError as error:
+        print(f"hill-sim: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("hill-sim: interrupted; a sweep goes on with the same command", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `hill-sim list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _call(argv: Sequence[str]) -> int:
+    given: Any = tyro.cli(arguments.Command, prog="hill-sim", description=DESCRIPTION, args=argv)
+    command = importlib.import_module(f"hill_sim.cli.{_HANDLERS[type(given)]}")
+    return int(command.main(given))
+
+
+def _bench(what: str, argv: Sequence[str]) -> int:
+    """Benchmarks bring their own arguments; they import torch, so only when they are called."""
+    module = importlib.import_module(f"hill_sim.bench.{what}")
+    given = tyro.cli(module.Arguments, prog=f"hill-sim bench {what}", args=argv)
+    module.main(given)
+    return 0
+
+
+def _log_to_stderr() -> None:
+    logger = logging.getLogger("hill_sim")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("hill-sim: %(message)s"))
+        logger.addHandler(handler)
+        logger.propagate = False
