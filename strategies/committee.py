@@ -10,11 +10,12 @@ import numpy as np
 
 from hill_sim.errors import InvalidInput
 from hill_sim.policy import Policy, build_policy, options, run_policy
+from hill_sim.policy.motion import extents
 from hill_sim.types import Array, Edit, Gesture, LatentView, MoveCenter, MovePoint, ScaleClass, TargetLayout, layout_of
 
 AGGREGATES = {"mean": np.mean, "median": np.median, "turn": None}
 MEMBER_KEYS = ("policy", "options", "user")
-SAME = 1e-12  # relative: what differs by less was not moved
+SAME = 1e-12  # relative: what differs by less was not moved, only rounded
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ def _aggregated(view: LatentView, layouts: list[TargetLayout], average: Any) -> 
     touched = np.any([layout.touched for layout in layouts], axis=0)
     centers = average([layout.centers for layout in layouts], axis=0)
     spreads = average([layout.spreads for layout in layouts], axis=0)
-    now_centers, now_spreads = view.centers, view.spreads
-    spread_out = touched & (now_spreads == 0) & (spreads > 0)
+    reach = float(np.abs(view.points).max())
+    now_centers, now_spreads = view.centers, np.where(extents(view) > 0, view.spreads, 0.0)
+    spread_out = touched & (now_spreads == 0) & (spreads > SAME * reach)
     if spread_out.any():
         places = average([layout.points for layout in layouts], axis=0)
         points = np.array(view.points)
@@ -78,7 +80,6 @@ def _aggregated(view: LatentView, layouts: list[TargetLayout], average: Any) -> 
             points[row] = places[row]
             gestures.append(MovePoint(row, (float(places[row, 0]), float(places[row, 1]))))
         now_centers, now_spreads = layout_of(points, view.labels, view.n_classes)
-    reach = np.abs(view.points).max(initial=0.0)
     for c in np.flatnonzero(touched).tolist():
         gestures += _moved_and_scaled(c, centers[c], now_centers[c], float(spreads[c]), float(now_spreads[c]), reach)
     return Edit(gestures)
@@ -86,7 +87,7 @@ def _aggregated(view: LatentView, layouts: list[TargetLayout], average: Any) -> 
 
 def _moved_and_scaled(c: int, to: Array, at: Array, spread: float, now: float, reach: float) -> list[Gesture]:
     gestures: list[Gesture] = []
-    scales = now > 0 and abs(spread - now) > SAME * now
+    scales = now > SAME * reach and abs(spread - now) > SAME * now
     if not scales or np.abs(to - at).max() > SAME * reach:  # a class that stays is taken and put back, to be touched
         gestures.append(MoveCenter(c, (float(to[0]), float(to[1]))))
     if scales:
