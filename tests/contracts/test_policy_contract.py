@@ -56,10 +56,23 @@ class Mine:
 """
 
 
+VIEWS = example_views()
+FEW = {name: VIEWS[name] for name in ("ordinary", "third interaction", "one point", "coincident points")}
+
+
 @pytest.mark.parametrize("name", POLICIES)
-@pytest.mark.parametrize("user", [{}, LIMITS], ids=["unlimited", "limited"])
-def test_registered_policies(name: str, user: dict[str, float]) -> None:
-    check_policy(name, user=user)
+def test_registered_policies(name: str) -> None:
+    check_policy(name)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_registered_policies_with_human_limits(name: str) -> None:
+    check_policy(name, user=LIMITS, views=FEW)
+
+
+@pytest.mark.parametrize("name", ["compactness", "separation", "fix_outliers"])  # each kind of gesture
+def test_human_limits_on_all_views(name: str) -> None:
+    check_policy(name, user=LIMITS)
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
@@ -69,9 +82,7 @@ def test_options_of_registered_policies(name: str, options: dict[str, object]) -
 
 @pytest.mark.parametrize("limit", LIMITS)
 def test_each_limit_alone(limit: str) -> None:
-    views = example_views()
-    few = {name: views[name] for name in ("ordinary", "third interaction", "one point", "coincident points")}
-    check_policy("separation", user={limit: LIMITS[limit]}, views=few)
+    check_policy("separation", user={limit: LIMITS[limit]}, views=FEW)
 
 
 class TestBySubclass(PolicyContract):
