@@ -35,11 +35,11 @@ def expand(spec: SweepSpec) -> list[Planned]:
     Raises:
         InvalidInput: a value that no trial can have; the line names the case, the user and the field.
     """
-    planned: dict[str, Planned] = {}
+    planned: dict[Trial, Planned] = {}
     cases: Sequence[Case | None] = spec.cases or [None]
     for case in cases:
         for item in _of_case(spec, case):
-            planned.setdefault(item.trial.key, item)
+            planned.setdefault(item.trial, item)
     return list(planned.values())
 
 

@@ -135,10 +135,10 @@ def _resolved(planned: Sequence[Planned], pmax: int | str) -> dict[str, tuple[in
     from hill_sim.engine import plan  # late: torch, while the workers import it too
 
     trials = plan([item.trial for item in planned], pmax=pmax).trials
-    places: dict[str, tuple[int, Planned]] = {}
+    resolved: dict[Trial, Planned] = {}
     for item, trial in zip(planned, trials, strict=True):
-        places.setdefault(trial.key, (len(places), Planned(trial, item.case, item.label)))
-    return places
+        resolved.setdefault(trial, Planned(trial, item.case, item.label))
+    return {trial.key: (position, item) for position, (trial, item) in enumerate(resolved.items())}
 
 
 def _pinned(store: ResultStore, places: Mapping[str, tuple[int, Planned]], device: str, backend: str) -> dict[str, Any]:
