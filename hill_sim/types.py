@@ -278,7 +278,7 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _apply(gesture: object, points: Array, view: LatentView, where: str = "gesture") -> int:
+def _apply(gesture: object, points: Array, view: LatentView, where: str) -> int:
     """Move `points` [n,2], those of `view` after earlier gestures, in place; return the class that was touched.
 
     Raises:
