@@ -91,7 +91,7 @@ inline Shape check_structure(const Tensor& z, const Tensor& y, const Targets& t)
 
 inline Shape check_structure_backward(const Tensor& z, const Tensor& y, const Tensor& state,
                                       std::array<const std::optional<Tensor>*, 4> upstream) {
-  STD_TORCH_CHECK(state.dim() == 3, "state: must be [P, C, 4 D + 1]");
+  STD_TORCH_CHECK(state.dim() == 3, "state: must be [P, C, 5 D + 1]");
   const Shape s = check_samples(z, y, state.size(1));
   check("state", state, {s.P, s.C, structure_state_width(s.D)}, z.scalar_type(), z);
   for (const auto* u : upstream) {

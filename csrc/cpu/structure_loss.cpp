@@ -2,8 +2,8 @@
 //
 // The gradient is affine per class: sample i of class c receives a vector of its class plus slope_c times the unit vector
 // from the class mean to it. So the forward pass keeps numbers per class only, and the backward pass is one sweep.
-// Coordinates are taken relative to the replica's first sample, and class sums are double: float means far from the
-// origin would lose the digits that the spread needs.
+// Class sums are double and means are kept in two parts, value and remainder: a float mean far from the origin would lose
+// the digits that the distances to it need, while z - mu is exact where the two are close.
 #include <cmath>
 
 #include "../kernels/losses.h"
@@ -11,6 +11,8 @@
 
 namespace hill {
 namespace {
+
+HILL_INLINE int64_t mean_at(int64_t D) { return 3 * D + 1; }  // where a state row keeps the mean
 
 constexpr int64_t kBlock = 256;  // samples whose distances are computed together
 
@@ -25,7 +27,7 @@ struct Replica {
   double weights[3];
   Form form;
   T* terms[4];
-  T* state;              // [C, 4 D + 1]
+  T* state;              // [C, 5 D + 1]
 };
 
 struct Sums {
@@ -45,17 +47,23 @@ struct Sums {
   }
 };
 
+// z_d - mu_d for the class row `mu` [2, D]
+template <class T>
+HILL_INLINE T from_mean(const T* z, const T* mu, int64_t D, int64_t d) {
+  return (z[d] - mu[d]) - mu[D + d];
+}
+
 // Distances r[b] of n samples from their class means, and their inverses (0 at distance 0, so that a unit vector there is 0).
 // mu has one row of `step` numbers a class.
 template <class T, int kD>
-HILL_INLINE void distances(int64_t any_D, int64_t n, const T* z, const T* origin, const int64_t* y, const T* mu, int64_t step,
-                           T* r, T* inverse) {
+HILL_INLINE void distances(int64_t any_D, int64_t n, const T* z, const int64_t* y, const T* mu, int64_t step, T* r,
+                           T* inverse) {
   const int64_t D = kD > 0 ? kD : any_D;
   for (int64_t b = 0; b < n; ++b) {
     const T* m = mu + y[b] * step;
     T square = 0;
     for (int64_t d = 0; d < D; ++d) {
-      const T diff = (z[b * D + d] - origin[d]) - m[d];
+      const T diff = from_mean(z + b * D, m, D, d);
       square += diff * diff;
     }
     r[b] = square;
@@ -76,11 +84,10 @@ HILL_INLINE void forward(const Replica<T>& a, const Sums& s) {
     s.radius[c] = 0;
   }
   for (int64_t k = 0; k < a.C * D; ++k) s.mean[k] = s.unit[k] = s.push[k] = 0;
-  const T* origin = a.z;
   for (int64_t i = 0; i < a.B; ++i) {
     ++s.count[a.y[i]];
     double* sum = s.mean + a.y[i] * D;
-    for (int64_t d = 0; d < D; ++d) sum[d] += static_cast<double>(a.z[i * D + d] - origin[d]);
+    for (int64_t d = 0; d < D; ++d) sum[d] += static_cast<double>(a.z[i * D + d]);
   }
   int64_t present = 0, held = 0;
   for (int64_t c = 0; c < a.C; ++c) {
@@ -92,7 +99,9 @@ HILL_INLINE void forward(const Replica<T>& a, const Sums& s) {
     if (a.touched == nullptr || a.touched[c]) ++held;
     for (int64_t d = 0; d < D; ++d) {
       s.mean[c * D + d] /= static_cast<double>(s.count[c]);
-      a.state[c * width + d] = static_cast<T>(s.mean[c * D + d]);
+      T* mu = a.state + c * width + mean_at(D);
+      mu[d] = static_cast<T>(s.mean[c * D + d]);
+      mu[D + d] = static_cast<T>(s.mean[c * D + d] - static_cast<double>(mu[d]));
     }
   }
   T r[kBlock], inverse[kBlock];
@@ -100,12 +109,12 @@ HILL_INLINE void forward(const Replica<T>& a, const Sums& s) {
     const int64_t n = a.B - begin < kBlock ? a.B - begin : kBlock;
     const T* z = a.z + begin * D;
     const int64_t* y = a.y + begin;
-    distances<T, kD>(D, n, z, origin, y, a.state, width, r, inverse);
+    distances<T, kD>(D, n, z, y, a.state + mean_at(D), width, r, inverse);
     for (int64_t b = 0; b < n; ++b) {
-      const T* mu = a.state + y[b] * width;
+      const T* mu = a.state + y[b] * width + mean_at(D);
       double* unit = s.unit + y[b] * D;
       s.radius[y[b]] += static_cast<double>(r[b]);
-      for (int64_t d = 0; d < D; ++d) unit[d] += static_cast<double>(((z[b * D + d] - origin[d]) - mu[d]) * inverse[b]);
+      for (int64_t d = 0; d < D; ++d) unit[d] += static_cast<double>(from_mean(z + b * D, mu, D, d) * inverse[b]);
     }
   }
 
@@ -152,15 +161,14 @@ HILL_INLINE void forward(const Replica<T>& a, const Sums& s) {
     for (int64_t d = 0; d < D; ++d) {
       double miss = 0;
       if (hold) {
-        // The shift is taken off before the difference, as for the samples, and exactly.
-        miss = s.mean[c * D + d] - (static_cast<double>(a.centers[c * D + d]) - static_cast<double>(origin[d]));
+        miss = s.mean[c * D + d] - static_cast<double>(a.centers[c * D + d]);
         center += 0.5 * miss * miss;
       }
-      row[D + d] = static_cast<T>(per_center / n * miss);
-      row[2 * D + d] = static_cast<T>(-slope * s.unit[c * D + d] / n);
-      row[3 * D + d] = static_cast<T>(per_pair / n * s.push[c * D + d]);
+      row[d] = static_cast<T>(per_center / n * miss);
+      row[D + d] = static_cast<T>(-slope * s.unit[c * D + d] / n);
+      row[2 * D + d] = static_cast<T>(per_pair / n * s.push[c * D + d]);
     }
-    row[4 * D] = static_cast<T>(slope);
+    row[3 * D] = static_cast<T>(slope);
   }
   center *= per_center;
   spread *= per_spread;
@@ -175,18 +183,17 @@ HILL_INLINE void forward(const Replica<T>& a, const Sums& s) {
 template <class T, int kD>
 HILL_INLINE void backward(int64_t B, int64_t any_D, const T* z, const int64_t* y, const T* state, const T* up, T* grad) {
   const int64_t D = kD > 0 ? kD : any_D, width = structure_state_width(D);
-  const T* origin = z;
   T r[kBlock], inverse[kBlock];
   for (int64_t begin = 0; begin < B; begin += kBlock) {
     const int64_t n = B - begin < kBlock ? B - begin : kBlock;
-    distances<T, kD>(D, n, z + begin * D, origin, y + begin, state, width, r, inverse);
+    distances<T, kD>(D, n, z + begin * D, y + begin, state + mean_at(D), width, r, inverse);
     for (int64_t b = 0; b < n; ++b) {
       const T* row = state + y[begin + b] * width;
       const T* zi = z + (begin + b) * D;
-      const T slope = row[4 * D] * inverse[b];
+      const T slope = row[3 * D] * inverse[b];
       for (int64_t d = 0; d < D; ++d) {
-        const T own = slope * ((zi[d] - origin[d]) - row[d]) + row[2 * D + d];
-        grad[(begin + b) * D + d] = up[0] * row[D + d] + up[1] * own + up[2] * row[3 * D + d];
+        const T own = slope * from_mean(zi, row + mean_at(D), D, d) + row[D + d];
+        grad[(begin + b) * D + d] = up[0] * row[d] + up[1] * own + up[2] * row[2 * D + d];
       }
     }
   }

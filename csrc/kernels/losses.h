@@ -46,8 +46,8 @@ struct StructureTargets {
 
 // What the gradient of the structure loss needs, per class: the gradient of sample i of class c is
 //   g_center * center[c] + g_separation * separation[c] + g_spread * (slope[c] * unit(z_i - mu[c]) + spread[c])
-// State row: mu [D] (relative to the replica's first sample), center [D], spread [D], separation [D], slope [1].
-inline int64_t structure_state_width(int64_t D) { return 4 * D + 1; }
+// State row: center [D], spread [D], separation [D], slope [1], mu [D] and what mu's rounding to T lost [D].
+inline int64_t structure_state_width(int64_t D) { return 5 * D + 1; }
 
 template <class T>
 void structure_forward(const Shape& shape,
@@ -55,14 +55,14 @@ void structure_forward(const Shape& shape,
                        const int64_t* y,  // [P, B]
                        const StructureTargets<T>& targets,
                        T* terms,  // [4, P]: center, spread, separation, total
-                       T* state,  // [P, C, 4 D + 1]
+                       T* state,  // [P, C, 5 D + 1]
                        ParallelFor run);
 
 template <class T>
 void structure_backward(const Shape& shape,
                         const T* z,              // [P, B, D]
                         const int64_t* y,        // [P, B]
-                        const T* state,          // [P, C, 4 D + 1]
+                        const T* state,          // [P, C, 5 D + 1]
                         const T* const* upstream,  // 4 x ([P] or null): center, spread, separation, total
                         T* grad,                 // [P, B, D]
                         ParallelFor run);

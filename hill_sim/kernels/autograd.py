@@ -1,17 +1,16 @@
-"""Gradients of the compiled kernels: eager autograd functions, and the operators' registered formulas and fakes.
+"""Autograd functions over kernels that return value and gradient together (C++, CUDA, numba), for eager mode.
 
 Everything here is with respect to z alone, and once: a second derivative is refused, it never comes back without some of
 its terms. With ``create_graph=True`` the gradient is returned, and only differentiating *it* raises.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hill_sim.errors import Unavailable
-
-OPS = torch.ops.hill_sim
 
 
 class _Once(torch.autograd.Function):
@@ -35,43 +34,38 @@ def once(grad: Tensor, z: Tensor) -> Tensor:
 
 
 class ValueAndGrad(torch.autograd.Function):
-    """value [P] of z [P, B, D] by an operator that returns value and gradient together."""
+    """value [P] of z [P, B, D]; `run` (z, y, target) -> (value, gradient) computes both in the forward pass."""
 
     @staticmethod
-    def run(z: Tensor, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError
-
-    @classmethod
-    def forward(cls, ctx: Any, z: Tensor, y: Tensor, target: Tensor) -> Tensor:
-        value, grad = cls.run(z, y, target)
+    def forward(ctx: Any, run: Callable[..., tuple[Tensor, Tensor]], z: Tensor, y: Tensor, target: Tensor) -> Tensor:
+        value, grad = run(z.detach(), y, target)
         ctx.save_for_backward(z, grad)
         return value
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         z, grad = ctx.saved_tensors
-        return once(upstream.detach()[:, None, None] * grad, z), None, None
-
-
-class PairSeparation(ValueAndGrad):
-    @staticmethod
-    def run(z: Tensor, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        return OPS.pair_value_and_grad.default(z.detach(), y, target)
-
-
-class CenterLoss(ValueAndGrad):
-    @staticmethod
-    def run(z: Tensor, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        return OPS.center_value_and_grad.default(z.detach(), y, target)
+        return None, once(upstream.detach()[:, None, None] * grad, z), None, None
 
 
 class StructureLoss(torch.autograd.Function):
-    """The four terms, each [P] and each with an upstream gradient of its own."""
+    """The four terms, each [P] and each with an upstream gradient of its own; between the passes lies a state per class.
+
+    `ahead` (z, y, *targets) -> (terms [4, P], state); `back` (z, y, state, four upstream gradients or None) -> gradient.
+    """
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, y: Tensor, *targets: Any) -> tuple[Tensor, ...]:
-        terms, state = OPS.structure_loss.default(z.detach(), y, *targets)
+    def forward(
+        ctx: Any,
+        ahead: Callable[..., tuple[Tensor, Tensor]],
+        back: Callable[..., Tensor],
+        z: Tensor,
+        y: Tensor,
+        *targets: Any,
+    ) -> tuple[Tensor, ...]:
+        terms, state = ahead(z.detach(), y, *targets)
         ctx.save_for_backward(z, y, state)
+        ctx.back, ctx.inputs = back, len(targets) + 4
         ctx.set_materialize_grads(False)
         return terms.unbind()
 
@@ -79,68 +73,5 @@ class StructureLoss(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
         z, y, state = ctx.saved_tensors
         each = (g if g is None else g.detach() for g in upstream)
-        return once(OPS.structure_backward.default(z.detach(), y, state, *each), z), *[None] * 9
-
-
-def _register() -> None:
-    """Fakes for every operator, and autograd for the three differentiable ones."""
-
-    def value(z: Tensor, y: Tensor, target: Tensor) -> Tensor:
-        return z.new_empty(z.shape[0])
-
-    def both(z: Tensor, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        return z.new_empty(z.shape[0]), z.new_empty(z.shape)
-
-    for loss in ("pair", "center"):
-        torch.library.register_fake(f"hill_sim::{loss}_value", value)
-        torch.library.register_fake(f"hill_sim::{loss}_value_and_grad", both)
-    for name in ("hill_sim::pair_separation", "hill_sim::center_loss"):
-        torch.library.register_fake(name, both)
-        torch.library.register_autograd(name, _scale, setup_context=_save_grad)
-
-    def terms(z: Tensor, *_: Any) -> Tensor:
-        return z.new_empty(4, z.shape[0])
-
-    def terms_and_grad(z: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-        return z.new_empty(4, z.shape[0]), z.new_empty(z.shape)
-
-    def terms_and_state(z: Tensor, y: Tensor, centers: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-        replicas, classes, coordinates = centers.shape
-        return z.new_empty(4, replicas), z.new_empty(replicas, classes, 4 * coordinates + 1)
-
-    def grad(z: Tensor, *_: Any) -> Tensor:
-        return z.new_empty(z.shape)
-
-    torch.library.register_fake("hill_sim::structure_value", terms)
-    torch.library.register_fake("hill_sim::structure_value_and_grad", terms_and_grad)
-    torch.library.register_fake("hill_sim::structure_loss", terms_and_state)
-    torch.library.register_fake("hill_sim::structure_backward", grad)
-    torch.library.register_autograd("hill_sim::structure_loss", _structure_backward, setup_context=_save_state)
-
-
-def _save_grad(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.mark_non_differentiable(output[1])
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(inputs[0], output[1])
-
-
-def _scale(ctx: Any, upstream: Tensor | None, _: Any) -> tuple[Tensor | None, None, None]:
-    z, grad = ctx.saved_tensors
-    return None if upstream is None else once(upstream.detach()[:, None, None] * grad, z), None, None
-
-
-def _save_state(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.mark_non_differentiable(output[1])
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(inputs[0], inputs[1], output[1])
-
-
-def _structure_backward(ctx: Any, upstream: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
-    z, y, state = ctx.saved_tensors
-    if upstream is None:
-        return (None,) * 10
-    each = upstream.detach().unbind()
-    return once(OPS.structure_backward(z.detach(), y, state, *each), z), *[None] * 9
-
-
-_register()
+        grad = once(ctx.back(z.detach(), y, state, *each), z)
+        return tuple(grad if k == 2 else None for k in range(ctx.inputs))

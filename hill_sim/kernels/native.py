@@ -4,7 +4,7 @@ The operators check their own arguments, so that a good call pays nothing here; 
 to name the argument. Import this module only when `library.load_cpu().ok`.
 
 In eager mode the differentiable functions are `torch.autograd.Function`s whose forward pass computes the gradient
-along with the value; while torch.compile traces, they are the registered operators of `autograd`.
+along with the value; while torch.compile traces, they are the operators with the formulas of `operators`.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,25 +13,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hill_sim.kernels import checks
-from hill_sim.kernels.autograd import CenterLoss, PairSeparation, StructureLoss
+from hill_sim.kernels import checks, operators
+from hill_sim.kernels.autograd import StructureLoss, ValueAndGrad
 from hill_sim.kernels.terms import FORMS, Form, StructureTerms, Weight
 
-OPS = torch.ops.hill_sim
+OPS = operators.OPS
 PAIR_VALUE = OPS.pair_value.default
 PAIR_BOTH = OPS.pair_value_and_grad.default
 CENTER_VALUE = OPS.center_value.default
 CENTER_BOTH = OPS.center_value_and_grad.default
 STRUCTURE_VALUE = OPS.structure_value.default
 STRUCTURE_BOTH = OPS.structure_value_and_grad.default
+STRUCTURE_AHEAD = OPS.structure_loss.default
+STRUCTURE_BACK = OPS.structure_backward.default
 
 
 def pair_separation(z: Tensor, y: Tensor, margins: Tensor) -> Tensor:
-    return _value(z, y, margins, "margins", PAIR_VALUE, PairSeparation, OPS.pair_separation, checks.check_pairs)
+    return _value(z, y, margins, "margins", PAIR_VALUE, PAIR_BOTH, OPS.pair_separation, checks.check_pairs)
 
 
 def center_loss(z: Tensor, y: Tensor, centers: Tensor) -> Tensor:
-    return _value(z, y, centers, "centers", CENTER_VALUE, CenterLoss, OPS.center_loss, checks.check_center)
+    return _value(z, y, centers, "centers", CENTER_VALUE, CENTER_BOTH, OPS.center_loss, checks.check_center)
 
 
 def pair_separation_and_grad(z: Tensor, y: Tensor, margins: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,7 +50,7 @@ def _value(
     target: Tensor,
     name: str,
     raw: Callable[..., Tensor],
-    function: Any,
+    both: Callable[..., tuple[Tensor, Tensor]],
     registered: Callable[..., tuple[Tensor, Tensor]],
     check: Callable[[Tensor, Tensor, Tensor], None],
 ) -> Tensor:
@@ -59,7 +61,7 @@ def _value(
             checks.check_constant(name, target, z)
         if torch.compiler.is_compiling():
             return registered(*_batched(z, y, target))[0]
-        result: Tensor = function.apply(*_batched(z, y, target))
+        result: Tensor = ValueAndGrad.apply(both, *_batched(z, y, target))
         return result
     except (RuntimeError, AttributeError, TypeError):
         check(z, y, target)
@@ -114,7 +116,7 @@ def structure_loss(
         targets = _targets(z, y, centers, spreads, touched, weights, form)
         if torch.compiler.is_compiling():
             return StructureTerms(*OPS.structure_loss(*targets)[0].unbind())
-        return StructureTerms(*StructureLoss.apply(*targets))
+        return StructureTerms(*StructureLoss.apply(STRUCTURE_AHEAD, STRUCTURE_BACK, *targets))
     except (RuntimeError, AttributeError, TypeError, KeyError):
         checks.check_structure(z, y, centers, spreads, touched, weights, form)
         raise

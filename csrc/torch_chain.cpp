@@ -1,0 +1,145 @@
+// The engine's training step as torch operators (stable ABI): raw passes of a chain of linear layers, and the softmax
+// cross-entropy. They know no autograd; hill_sim/engine/backends.py calls them under no_grad.
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "kernels/chain.h"
+#include "torch_common.h"
+
+namespace {
+
+using hill::torch_ops::check;
+using hill::torch_ops::dense;
+using hill::torch_ops::empty;
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+// layout, int64 [3 L + 1]: the L + 1 widths, the places of the L weights, the places of the L biases.
+struct Layers {
+  hill::Chain chain;
+  int64_t inputs, hidden, classes;
+};
+
+Layers read_layout(const Tensor& layout, const Tensor& params) {
+  STD_TORCH_CHECK(layout.dim() == 1 && layout.is_cpu() && layout.scalar_type() == ScalarType::Long && layout.is_contiguous() &&
+                      layout.size(0) >= 7 && layout.size(0) % 3 == 1,
+                  "layout: must be int64 [3 layers + 1] of at least two layers");
+  STD_TORCH_CHECK(params.dim() == 2 && params.is_cpu() && params.is_contiguous(), "params: must be a contiguous CPU tensor [P, row]");
+  const int64_t n = (layout.size(0) - 1) / 3;
+  const auto* all = static_cast<const int64_t*>(layout.data_ptr());
+  const hill::Chain chain{n, all, all + n + 1, all + 2 * n + 1};
+  for (int64_t l = 0; l < n; ++l) {
+    const int64_t in = chain.width[l], out = chain.width[l + 1];
+    STD_TORCH_CHECK(in > 0 && out > 0 && chain.weight[l] >= 0 && chain.bias[l] >= 0 &&
+                        chain.weight[l] + in * out <= params.size(1) && chain.bias[l] + out <= params.size(1),
+                    "layout: layer ", l, " does not fit in a row of params");
+  }
+  return {chain, chain.width[0], chain.width[n - 1], chain.width[n]};
+}
+
+template <class F>
+void by_dtype(const Tensor& t, F&& f) {
+  if (t.scalar_type() == ScalarType::Float) {
+    f(float{});
+  } else {
+    STD_TORCH_CHECK(t.scalar_type() == ScalarType::Double, "must be float32 or float64");
+    f(double{});
+  }
+}
+
+template <class T>
+T* data(const Tensor& t) {
+  return static_cast<T*>(t.data_ptr());
+}
+
+// x [P, B, in], or [1, B, in] for all replicas -> logits [P, B, C], latents [P, B, H], saved [P, n] (n = 0 unless train)
+std::tuple<Tensor, Tensor, Tensor> chain_forward(const Tensor& params, const Tensor& layout, const Tensor& x_in, bool train) {
+  const Layers layers = read_layout(layout, params);
+  const int64_t P = params.size(0);
+  STD_TORCH_CHECK(x_in.dim() == 3 && (x_in.size(0) == P || x_in.size(0) == 1), "x: must be [P, B, in] or [1, B, in]");
+  const int64_t B = x_in.size(1);
+  check("x", x_in, {x_in.size(0), B, layers.inputs}, params.scalar_type(), params);
+  const Tensor x = dense(x_in);
+  const Tensor logits = empty(params, {P, B, layers.classes}), latents = empty(params, {P, B, layers.hidden});
+  const Tensor saved = empty(params, {P, train ? hill::chain_saved_size(layers.chain, B) : 0});
+  by_dtype(params, [&](auto zero) {
+    using T = decltype(zero);
+    hill::chain_forward<T>(layers.chain, P, B, data<T>(params), params.size(1), data<T>(x), x.size(0) == 1 ? 0 : B * layers.inputs,
+                           data<T>(logits), data<T>(latents), train ? data<T>(saved) : nullptr, hill::serial_for);
+  });
+  return {logits, latents, saved};
+}
+
+// Writes the gradients of weights and biases into grads [P, row], and returns it.
+Tensor chain_backward(const Tensor& params, const Tensor& layout, const Tensor& saved, const Tensor& dlogits_in,
+                      std::optional<Tensor> dlatents_in, Tensor grads) {
+  const Layers layers = read_layout(layout, params);
+  const int64_t P = params.size(0), row = params.size(1);
+  STD_TORCH_CHECK(dlogits_in.dim() == 3, "dlogits: must be [P, B, C]");
+  const int64_t B = dlogits_in.size(1);
+  check("dlogits", dlogits_in, {P, B, layers.classes}, params.scalar_type(), params);
+  check("saved", saved, {P, hill::chain_saved_size(layers.chain, B)}, params.scalar_type(), params);
+  check("grads", grads, {P, row}, params.scalar_type(), params);
+  STD_TORCH_CHECK(grads.is_contiguous() && saved.is_contiguous(), "grads, saved: must be contiguous");
+  const Tensor dlogits = dense(dlogits_in);
+  int64_t Q = 0;
+  std::optional<Tensor> dlatents;
+  if (dlatents_in) {
+    STD_TORCH_CHECK(dlatents_in->dim() == 3 && dlatents_in->size(0) <= P, "dlatents: must be [Q, B, H] with Q <= P");
+    Q = dlatents_in->size(0);
+    check("dlatents", *dlatents_in, {Q, B, layers.hidden}, params.scalar_type(), params);
+    dlatents = dense(*dlatents_in);
+  }
+  by_dtype(params, [&](auto zero) {
+    using T = decltype(zero);
+    hill::chain_backward<T>(layers.chain, P, B, data<T>(params), row, data<T>(saved), data<T>(dlogits),
+                            dlatents ? data<T>(*dlatents) : nullptr, Q, data<T>(grads), hill::serial_for);
+  });
+  return grads;
+}
+
+// logits [P, B, C], y [P, B] or [1, B] -> measures [2, P] float64 (mean cross-entropy, accuracy), dlogits [P, B, C]
+// (empty unless grad)
+std::tuple<Tensor, Tensor> softmax_cross_entropy(const Tensor& logits_in, const Tensor& y_in, bool grad) {
+  STD_TORCH_CHECK(logits_in.dim() == 3 && logits_in.is_cpu(), "logits: must be a CPU tensor [P, B, C]");
+  const int64_t P = logits_in.size(0), B = logits_in.size(1), C = logits_in.size(2);
+  STD_TORCH_CHECK(B > 0 && C > 0, "logits: must hold a sample and a class");
+  STD_TORCH_CHECK(y_in.dim() == 2 && (y_in.size(0) == P || y_in.size(0) == 1), "y: must be [P, B] or [1, B]");
+  check("y", y_in, {y_in.size(0), B}, ScalarType::Long, logits_in);
+  const Tensor logits = dense(logits_in), y = dense(y_in);
+  int64_t bad = 0;
+  STD_TORCH_CHECK(hill::labels_fit(data<int64_t>(y), y.numel(), C, &bad), "y: labels must be in 0..", C - 1, ", got ", bad);
+  const Tensor dlogits = empty(logits, {grad ? P : 0, B, C});
+  const int64_t sizes[2] = {2, P}, strides[2] = {P, 1};
+  AtenTensorHandle handle = nullptr;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(2, sizes, strides, aoti_torch_dtype_float64(), aoti_torch_device_type_cpu(),
+                                                         0, &handle));
+  const Tensor measures(handle);
+  by_dtype(logits, [&](auto zero) {
+    using T = decltype(zero);
+    hill::softmax_cross_entropy<T>(P, B, C, data<T>(logits), data<int64_t>(y), y.size(0) == 1 ? 0 : B, data<double>(measures),
+                                   grad ? data<T>(dlogits) : nullptr, hill::serial_for);
+  });
+  return {measures, dlogits};
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(hill_sim, m) {
+  m.def("chain_forward(Tensor params, Tensor layout, Tensor x, bool train) -> (Tensor, Tensor, Tensor)");
+  m.def("chain_backward(Tensor params, Tensor layout, Tensor saved, Tensor dlogits, Tensor? dlatents, Tensor(a!) grads) -> "
+        "Tensor(a!)");
+  m.def("softmax_cross_entropy(Tensor logits, Tensor y, bool grad) -> (Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(hill_sim, CPU, m) {
+  m.impl("chain_forward", TORCH_BOX(&chain_forward));
+  m.impl("chain_backward", TORCH_BOX(&chain_backward));
+  m.impl("softmax_cross_entropy", TORCH_BOX(&softmax_cross_entropy));
+}
