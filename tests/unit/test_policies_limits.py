@@ -69,9 +69,16 @@ def test_movements_come_back_as_the_same_edit(name: str) -> None:
     np.testing.assert_array_equal(actual.touched, expected.touched)
 
 
-def test_magnitude_is_the_rms_displacement_of_the_points() -> None:
+@pytest.mark.parametrize(
+    "edit",
+    [
+        Edit([MoveCenter(0, (3.0, 1.0)), ScaleClass(0, 2.5), MovePoint(0, (0.0, 0.0)), ScaleClass(0, 0.0)]),
+        Edit([ScaleClass(0, 0.5), MoveCenter(0, (3.0, 1.0)), ScaleClass(0, 3.0), CollapseClass(0), ScaleClass(0, 2.0)]),
+    ],
+    ids=["points move", "only classes move"],
+)
+def test_magnitude_is_the_rms_displacement_of_the_points(edit: Edit) -> None:
     points = np.array(VIEW.points)
-    edit = Edit([MoveCenter(0, (3.0, 1.0)), ScaleClass(0, 2.5), MovePoint(0, (0.0, 0.0)), ScaleClass(0, 0.0)])
     for i, motion in enumerate(read(edit, VIEW)):
         after = Edit(edit.gestures[: i + 1]).apply(VIEW).points
         moved = np.hypot(*(after - points).T)

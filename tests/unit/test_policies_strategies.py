@@ -143,6 +143,8 @@ def test_fix_outliers_drags_the_far_home() -> None:
     [gesture] = edit_of("fix_outliers", view, pull=1.0).gestures
     assert gesture == MovePoint(4, (0.5, 0.5))
     assert edit_of("fix_outliers", view, far=99) == Edit()
+    both = dataclasses.replace(view, predictions=np.array([0, 0, 0, 0, 1, 1]))
+    assert edit_of("fix_outliers", both, pull=1.0) == Edit([gesture]), "far and mispredicted is no less an outlier"
 
 
 def test_fix_outliers_uses_the_center_where_all_are_outliers() -> None:
