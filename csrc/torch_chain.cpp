@@ -43,6 +43,16 @@ Layers read_layout(const Tensor& layout, const Tensor& params) {
   return {chain, chain.width[0], chain.width[n - 1], chain.width[n]};
 }
 
+void check_saved(const Tensor& saved, const Layers& layers, const Tensor& params, int64_t B) {
+  STD_TORCH_CHECK(saved.is_cpu() && saved.is_contiguous() && saved.scalar_type() == params.scalar_type() &&
+                      saved.numel() >= params.size(0) * hill::chain_saved_size(layers.chain, B),
+                  "saved: must be a contiguous buffer of the dtype of params, large enough");
+}
+
+int64_t chain_saved_size(const Tensor& params, const Tensor& layout, int64_t B) {
+  return hill::chain_saved_size(read_layout(layout, params).chain, B);
+}
+
 template <class F>
 void by_dtype(const Tensor& t, F&& f) {
   if (t.scalar_type() == ScalarType::Float) {
@@ -58,8 +68,11 @@ T* data(const Tensor& t) {
   return static_cast<T*>(t.data_ptr());
 }
 
-// x [P, B, in], or [1, B, in] for all replicas -> logits [P, B, C], latents [P, B, H], saved [P, n] (n = 0 unless train)
-std::tuple<Tensor, Tensor, Tensor> chain_forward(const Tensor& params, const Tensor& layout, const Tensor& x_in, bool train) {
+// x [P, B, in], or [1, B, in] for all replicas -> logits [P, B, C], latents [P, B, H]. Given, `saved` (of any shape, with
+// at least P times chain_saved_size elements) is filled for the backward pass: a buffer that the caller keeps, because
+// fresh memory of that size costs more in page faults than the products.
+std::tuple<Tensor, Tensor> chain_forward(const Tensor& params, const Tensor& layout, const Tensor& x_in,
+                                         std::optional<Tensor> saved) {
   const Layers layers = read_layout(layout, params);
   const int64_t P = params.size(0);
   STD_TORCH_CHECK(x_in.dim() == 3 && (x_in.size(0) == P || x_in.size(0) == 1), "x: must be [P, B, in] or [1, B, in]");
@@ -67,13 +80,13 @@ std::tuple<Tensor, Tensor, Tensor> chain_forward(const Tensor& params, const Ten
   check("x", x_in, {x_in.size(0), B, layers.inputs}, params.scalar_type(), params);
   const Tensor x = dense(x_in);
   const Tensor logits = empty(params, {P, B, layers.classes}), latents = empty(params, {P, B, layers.hidden});
-  const Tensor saved = empty(params, {P, train ? hill::chain_saved_size(layers.chain, B) : 0});
+  if (saved) check_saved(*saved, layers, params, B);
   by_dtype(params, [&](auto zero) {
     using T = decltype(zero);
     hill::chain_forward<T>(layers.chain, P, B, data<T>(params), params.size(1), data<T>(x), x.size(0) == 1 ? 0 : B * layers.inputs,
-                           data<T>(logits), data<T>(latents), train ? data<T>(saved) : nullptr, hill::serial_for);
+                           data<T>(logits), data<T>(latents), saved ? data<T>(*saved) : nullptr, hill::serial_for);
   });
-  return {logits, latents, saved};
+  return {logits, latents};
 }
 
 // Writes the gradients of weights and biases into grads [P, row], and returns it.
@@ -84,9 +97,9 @@ Tensor chain_backward(const Tensor& params, const Tensor& layout, const Tensor& 
   STD_TORCH_CHECK(dlogits_in.dim() == 3, "dlogits: must be [P, B, C]");
   const int64_t B = dlogits_in.size(1);
   check("dlogits", dlogits_in, {P, B, layers.classes}, params.scalar_type(), params);
-  check("saved", saved, {P, hill::chain_saved_size(layers.chain, B)}, params.scalar_type(), params);
+  check_saved(saved, layers, params, B);
   check("grads", grads, {P, row}, params.scalar_type(), params);
-  STD_TORCH_CHECK(grads.is_contiguous() && saved.is_contiguous(), "grads, saved: must be contiguous");
+  STD_TORCH_CHECK(grads.is_contiguous(), "grads: must be contiguous");
   const Tensor dlogits = dense(dlogits_in);
   int64_t Q = 0;
   std::optional<Tensor> dlatents;
@@ -132,7 +145,8 @@ std::tuple<Tensor, Tensor> softmax_cross_entropy(const Tensor& logits_in, const 
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(hill_sim, m) {
-  m.def("chain_forward(Tensor params, Tensor layout, Tensor x, bool train) -> (Tensor, Tensor, Tensor)");
+  m.def("chain_forward(Tensor params, Tensor layout, Tensor x, Tensor(a!)? saved) -> (Tensor, Tensor)");
+  m.def("chain_saved_size(Tensor params, Tensor layout, int B) -> int");
   m.def("chain_backward(Tensor params, Tensor layout, Tensor saved, Tensor dlogits, Tensor? dlatents, Tensor(a!) grads) -> "
         "Tensor(a!)");
   m.def("softmax_cross_entropy(Tensor logits, Tensor y, bool grad) -> (Tensor, Tensor)");
@@ -140,6 +154,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(hill_sim, m) {
 
 STABLE_TORCH_LIBRARY_IMPL(hill_sim, CPU, m) {
   m.impl("chain_forward", TORCH_BOX(&chain_forward));
+  m.impl("chain_saved_size", TORCH_BOX(&chain_saved_size));
   m.impl("chain_backward", TORCH_BOX(&chain_backward));
   m.impl("softmax_cross_entropy", TORCH_BOX(&softmax_cross_entropy));
 }

@@ -2,34 +2,51 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "gemm.h"
 
 namespace hill {
 namespace {
 
-// from [rows, ld_from] -> to [columns, ld_to], for rows and columns any; rows of `to` are filled with 0 up to ld_to.
+// One stage of a block transpose: exchanges the off-diagonal blocks of S lanes between each pair of registers.
+template <class V, int S, int... L>
+HILL_INLINE void exchange(V& a, V& b, std::integer_sequence<int, L...>) {
+  constexpr int n = sizeof...(L);
+  const V low = __builtin_shufflevector(a, b, ((L & S) == 0 ? L : n + L - S)...);
+  const V high = __builtin_shufflevector(a, b, ((L & S) == 0 ? L + S : n + L)...);
+  a = low;
+  b = high;
+}
+template <class V, int N, int S>
+HILL_INLINE void stages(V* rows) {
+  if constexpr (S < N) {
+    for (int i = 0; i < N; ++i) {
+      if ((i & S) == 0) exchange<V, S>(rows[i], rows[i + S], std::make_integer_sequence<int, N>{});
+    }
+    stages<V, N, 2 * S>(rows);
+  }
+}
+
+// from [rows, ld_from] -> to [columns, ld_to]; rows of `to` are filled with 0 up to ld_to.
 template <class T>
 HILL_INLINE void transpose_any(const T* from, int64_t ld_from, int64_t rows, int64_t columns, T* to, int64_t ld_to) {
-  constexpr int64_t n = 8;
-  int64_t c = 0;
-  for (; c + n <= columns; c += n) {
-    int64_t r = 0;
-    for (; r + n <= rows; r += n) {
-      T block[n][n];
-      for (int64_t i = 0; i < n; ++i) {
-        for (int64_t j = 0; j < n; ++j) block[j][i] = from[(r + i) * ld_from + c + j];
-      }
-      for (int64_t j = 0; j < n; ++j) {
-        for (int64_t i = 0; i < n; ++i) to[(c + j) * ld_to + r + i] = block[j][i];
-      }
+  constexpr int64_t n = 32 / sizeof(T);
+  using V = typename Register<T, 32>::type;
+  const int64_t whole_rows = rows / n * n, whole_columns = columns / n * n;
+  for (int64_t c = 0; c < whole_columns; c += n) {
+    for (int64_t r = 0; r < whole_rows; r += n) {
+      V block[n];
+      for (int64_t i = 0; i < n; ++i) block[i] = *reinterpret_cast<const V*>(from + (r + i) * ld_from + c);
+      stages<V, n, 1>(block);
+      for (int64_t i = 0; i < n; ++i) *reinterpret_cast<V*>(to + (c + i) * ld_to + r) = block[i];
     }
-    for (int64_t j = 0; j < n; ++j) {
-      for (int64_t i = r; i < rows; ++i) to[(c + j) * ld_to + i] = from[i * ld_from + c + j];
+    for (int64_t j = c; j < c + n; ++j) {
+      for (int64_t i = whole_rows; i < rows; ++i) to[j * ld_to + i] = from[i * ld_from + j];
     }
   }
-  for (; c < columns; ++c) {
-    for (int64_t i = 0; i < rows; ++i) to[c * ld_to + i] = from[i * ld_from + c];
+  for (int64_t j = whole_columns; j < columns; ++j) {
+    for (int64_t i = 0; i < rows; ++i) to[j * ld_to + i] = from[i * ld_from + j];
   }
   for (int64_t j = 0; j < columns; ++j) std::fill(to + j * ld_to + rows, to + (j + 1) * ld_to, T(0));
 }

@@ -1,11 +1,12 @@
-"""Three ways to run P replicas of one model on P batches, behind one interface.
+"""Four ways to run P replicas of one model on P batches, behind one interface.
 
 Each turns inputs into (logits, latents) and, given the gradients of the loss with respect to both, writes the
 parameters' gradients into the arena. The loss itself is the population's business, so it exists once.
 
-`bmm`   chains of linear layers with ReLU, forward and backward by hand with batched matrix products;
+`chain` chains of linear layers with ReLU, forward and backward in our C++ kernels (csrc/kernels/chain.h), on the CPU;
+`bmm`   the same chains, by hand with batched matrix products;
 `vmap`  any module that `torch.func` can vectorise;
-`loop`  any module, one replica after another. Always works, and the other two are checked against it.
+`loop`  any module, one replica after another. Always works, and the others are checked against it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch.func import functional_call, vmap
 
 from hill_sim.engine.arena import Arena
 from hill_sim.errors import Unavailable
+from hill_sim.kernels import library
 from hill_sim.models.mlp import MLP
 
 
@@ -39,15 +41,62 @@ class Backend(Protocol):
         """x [M,...] -> logits [M,C], latents [M,H] of one replica in evaluation mode."""
 
 
+def _layer_names(backend: str, model: nn.Module) -> list[tuple[str, str]]:
+    """(weight, bias) of each linear layer of a chain."""
+    if not isinstance(model, MLP):
+        raise Unavailable(f"backend {backend}: {type(model).__name__} is not a hill_sim.models.mlp.MLP")
+    return [(f"layers.{i}.weight", f"layers.{i}.bias") for i in range(len(model.layers))]
+
+
+class ChainBackend:
+    """Our C++ kernels over a chain of linear layers: at these sizes about twice as fast as a library's products."""
+
+    name = "chain"
+
+    def __init__(self, model: nn.Module) -> None:
+        loaded = library.load_cpu()
+        if not loaded.ok:
+            raise Unavailable(f"backend chain: {loaded.reason}")
+        if next(model.parameters()).device.type != "cpu":
+            raise Unavailable("backend chain: runs on the CPU only")
+        self._names = _layer_names(self.name, model)
+        self._ops = torch.ops.hill_sim
+        self._saved = torch.empty(0)  # of the step under way; kept, because new memory costs page faults each step
+
+    def _layout(self, arena: Arena) -> Tensor:
+        """int64 [3 layers + 1]: widths, places of the weights, places of the biases (csrc/torch_chain.cpp)."""
+        shapes, offsets = dict(arena.layout.shapes), arena.layout.offsets
+        widths = [shapes[self._names[0][0]][1], *(shapes[weight][0] for weight, _ in self._names)]
+        places = [[offsets[pair[i]] for pair in self._names] for i in range(2)]
+        return torch.tensor([*widths, *places[0], *places[1]])
+
+    def forward(self, arena: Arena, x: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+        layout = self._layout(arena)
+        size = len(x) * self._ops.chain_saved_size(arena.params, layout, x.shape[1])
+        if self._saved.numel() < size or self._saved.dtype != x.dtype:
+            self._saved = x.new_empty(size)
+        logits, latents = self._ops.chain_forward(arena.params, layout, x.flatten(2), self._saved)
+        return logits, latents, (layout, self._saved)
+
+    def latent_gradient(self, arena: Arena, saved: Any, dlogits: Tensor) -> Tensor:
+        return torch.bmm(dlogits, arena.param_views[self._names[-1][0]])
+
+    def backward(self, arena: Arena, saved: Any, dlogits: Tensor, dlatents: Tensor | None) -> None:
+        self._ops.chain_backward(arena.params, *saved, dlogits, dlatents, arena.grads)
+
+    def evaluate(self, arena: Arena, row: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        params = arena.params[row : row + 1]
+        logits, latents = self._ops.chain_forward(params, self._layout(arena), x.flatten(1).unsqueeze(0), None)
+        return logits[0], latents[0]
+
+
 class BmmBackend:
     """Batched matrix products over a chain of linear layers."""
 
     name = "bmm"
 
     def __init__(self, model: nn.Module) -> None:
-        if not isinstance(model, MLP):
-            raise Unavailable(f"backend bmm: {type(model).__name__} is not a hill_sim.models.mlp.MLP")
-        self._names = [(f"layers.{i}.weight", f"layers.{i}.bias") for i in range(len(model.layers))]
+        self._names = _layer_names(self.name, model)
 
     def forward(self, arena: Arena, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         views = arena.param_views
@@ -148,7 +197,12 @@ class VmapBackend(LoopBackend):
             view.copy_(grad)
 
 
-BACKENDS: dict[str, Callable[[nn.Module], Backend]] = {"bmm": BmmBackend, "vmap": VmapBackend, "loop": LoopBackend}
+BACKENDS: dict[str, Callable[[nn.Module], Backend]] = {
+    "chain": ChainBackend,
+    "bmm": BmmBackend,
+    "vmap": VmapBackend,
+    "loop": LoopBackend,
+}
 
 
 def one_step(backend: Backend, arena: Arena, x: Tensor, seeds: tuple[Tensor, Tensor]) -> Tensor:

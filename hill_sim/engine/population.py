@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hill_sim.engine.arena import Arena
 from hill_sim.engine.backends import Backend
+from hill_sim.engine.cross_entropy import cross_entropy
 from hill_sim.engine.projecting import ProjectionTrainer
 from hill_sim.kernels.terms import Backend as KernelBackend
 from hill_sim.objective import Targets, human_gradient, needs_kappa
@@ -99,15 +99,10 @@ class Population:
     def step(self, x: Tensor, y: Tensor) -> Tensor:
         """One optimiser step on x [P,B,...], y [P,B]; returns CE, accuracy, L_human and scale of the batch, [4, P]."""
         logits, latents, saved = self.backend.forward(self.arena, x)
-        log_p = F.log_softmax(logits, dim=-1)
-        index = y.unsqueeze(-1)
-        dlogits = log_p.exp()
-        dlogits.scatter_add_(-1, index, dlogits.new_full(index.shape, -1.0)).div_(y.shape[1])
+        measures = torch.full((4, len(self)), torch.nan, dtype=torch.float64)
+        measures[:2], dlogits = cross_entropy(logits, y)
         if self.projecting is not None:
             self.projecting.step(latents, y)
-        measures = torch.full((4, len(self)), torch.nan, dtype=torch.float64)
-        measures[0] = -log_p.gather(-1, index).squeeze(-1).double().mean(1).cpu()
-        measures[1] = (logits.argmax(-1) == y).double().mean(1).cpu()
         dlatents = self._human_step(latents, y, saved, dlogits, measures)
         self.backend.backward(self.arena, saved, dlogits * self.ce_weight[:, None, None], dlatents)
         self.arena.step()
@@ -134,11 +129,11 @@ class Population:
         held_out, n = self.data.held_out, self.data.n_validation
         rows = range(len(self))
         self.held_out_logits = torch.stack([self.backend.evaluate(self.arena, row, held_out.x)[0] for row in rows])
-        y = held_out.y.expand(len(self), -1)
-        losses = -F.log_softmax(self.held_out_logits, dim=-1).gather(-1, y.unsqueeze(-1)).squeeze(-1).double()
-        correct = (self.held_out_logits.argmax(-1) == y).double()
-        parts = [t[:, part].mean(1) for part in (slice(0, n), slice(n, None)) for t in (losses, correct)]
-        return [part.cpu().numpy() for part in parts]
+        measures: list[np.ndarray] = []
+        for part in (slice(0, n), slice(n, None)):
+            logits, y = self.held_out_logits[:, part], held_out.y[part].unsqueeze(0)
+            measures.extend(cross_entropy(logits, y, grad=False)[0].numpy())
+        return measures
 
     def outputs(self, row: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [M,C] and latents [M,H] of one replica on x [M,...], in evaluation mode."""
