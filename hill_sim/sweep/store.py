@@ -12,6 +12,7 @@ Storing a trial again replaces the row, so whatever is run twice counts once.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import zlib
@@ -57,6 +58,7 @@ class ResultStore:
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         self.path = path
+        self._readonly = readonly
         if readonly and not path.is_file():
             raise InvalidInput(f"{path}: no such file")
         mode = "ro" if readonly else "rwc"
@@ -68,14 +70,15 @@ class ResultStore:
             if empty and not readonly:
                 self._create()
             self._check_version()
-            if not readonly and (damage := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-                raise sqlite3.DatabaseError(damage)
+            if not readonly:
+                if (damage := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                    raise sqlite3.DatabaseError(damage)
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = NORMAL")  # no killed process loses anything, a power cut may
         except sqlite3.DatabaseError as error:
             raise InvalidInput(f"{path}: not a readable results file: {error}") from None
 
     def _create(self) -> None:
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing, a power cut whole batches
         version = f"INSERT INTO meta VALUES ('schema_version', '{SCHEMA_VERSION}');"
         self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {version} COMMIT;")
 
@@ -90,6 +93,11 @@ class ResultStore:
             )
 
     def close(self) -> None:
+        """A writer leaves one file that can be copied, and read where nothing may be written, without its log."""
+        if not self._readonly:
+            with contextlib.suppress(sqlite3.Error):  # somebody is reading: the log stays until the next writer
+                self._db.execute("PRAGMA busy_timeout = 0")
+                self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.close()
 
     def __enter__(self) -> ResultStore:

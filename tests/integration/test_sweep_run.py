@@ -1,0 +1,314 @@
+"""Sweeps for real: worker processes, run folders, resuming, and the same table whatever happened on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from sweep_support import BROKEN, TINY, TRIALS, assert_same_results, assert_same_runs, tiny, write_yaml
+
+from hill_sim.engine import RunSet, simulate
+from hill_sim.errors import HillError, InvalidInput, Unavailable
+from hill_sim.sweep import load_outcomes, load_results, run_sweep
+from hill_sim.sweep.folder import RESULTS, SPEC, TABLE, RunFolder
+from hill_sim.sweep.store import ResultStore
+from hill_sim.sweep.workers import count
+from hill_sim.trial import Trial
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny sweep, run by two workers without a break."""
+    folder = tmp_path_factory.mktemp("reference") / "tiny"
+    summary = run_sweep(tiny(), folder, workers=2)
+    assert (summary.trials, summary.ran, summary.failed, summary.interrupted) == (TRIALS, TRIALS, [], False)
+    assert 0 < summary.epochs_run < summary.epochs_asked
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_a_run_folder_holds_what_the_design_says(reference: Path) -> None:
+    assert {path.name for path in reference.iterdir()} == {SPEC, RESULTS, TABLE, ".lock"}
+    table = pd.read_parquet(reference / TABLE)
+    assert list(table["label"].value_counts().sort_index().items()) == [
+        ("ce_only", 2),
+        ("compactness", 4),
+        ("separation", 4),
+    ]
+    assert table["key"].is_unique
+    assert table["test_accuracy"].between(0.2, 1).all()
+    assert (table.loc[table["label"] == "ce_only", "gain"] == 0).all()
+    info = load_results(reference).info
+    assert info["spec"] == tiny().resolved()
+    assert info["pinned"]["device"] in ("cpu", "cuda")
+    assert info["epochs_run"] < info["epochs_asked"]
+
+
+def test_the_sweep_gives_what_simulate_gives(reference: Path) -> None:
+    runs = load_results(reference)
+    (backend,) = set(runs.info["pinned"]["backends"].values())
+    direct = simulate([result.trial for result in runs.results], backend=backend, device=runs.info["pinned"]["device"])
+    columns = list(direct.outcomes.columns)
+    pd.testing.assert_frame_equal(load_outcomes(reference)[columns], direct.outcomes, check_exact=True)
+
+
+@pytest.mark.slow
+def test_one_worker_gives_the_same_to_the_bit(reference: Path, tmp_path: Path) -> None:
+    run_sweep(tiny(), tmp_path / "one", workers=1)
+    assert_same_results(tmp_path / "one", reference)
+
+
+class CutShort:
+    """The engine, until it has been called `calls` times: then the process seems to die."""
+
+    def __init__(self, calls: int) -> None:
+        self.left = calls
+        self.trained: list[str] = []
+
+    def __call__(self, trials: Sequence[Trial], **options: Any) -> RunSet:
+        if self.left == 0:
+            raise SystemExit("the power went out")
+        self.left -= 1
+        self.trained += [trial.key for trial in trials]
+        return simulate(trials, **options)
+
+
+def test_a_sweep_cut_short_goes_on_and_trains_nothing_twice(reference: Path, tmp_path: Path) -> None:
+    folder, first, second = tmp_path / "resumed", CutShort(1), CutShort(9)
+    with pytest.raises(SystemExit):
+        run_sweep(tiny(), folder, workers=2, simulate=first)
+    assert 0 < len(load_outcomes(folder)) < TRIALS
+    summary = run_sweep(tiny(), folder, workers=2, simulate=second)
+    assert summary.ran == TRIALS - len(first.trained)
+    assert set(first.trained).isdisjoint(second.trained)
+    assert_same_results(folder, reference)
+
+
+def test_a_finished_sweep_calls_nobody(reference: Path) -> None:
+    before = load_results(reference)
+    summary = run_sweep(tiny(), reference, simulate=CutShort(0))
+    assert (summary.ran, len(summary.outcomes)) == (0, TRIALS)
+    assert_same_runs(load_results(reference), before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"seeds": 3}, "seeds is [0, 1] there and [0, 1, 2] here"),
+        ({"grid": {"alpha": [0.3, 0.8]}}, "grid.alpha.1 is 0.7 there and 0.8 here"),
+        ({"policies": ["compactness"]}, "policies is "),
+        ({"fixed": {**TINY["fixed"], "lam": 0.0}}, "fixed.lam is absent there and 0.0 here"),
+    ],
+)
+def test_a_folder_of_another_sweep_is_refused_and_untouched(
+    reference: Path, changes: dict[str, Any], difference: str
+) -> None:
+    before = contents(reference)
+    with pytest.raises(InvalidInput) as caught:
+        run_sweep(tiny(**changes), reference, simulate=CutShort(0))
+    assert str(caught.value).startswith(f"{reference}: holds another sweep: {difference}")
+    assert str(caught.value).endswith("; choose another --out")
+    assert contents(reference) == before
+
+
+def test_the_question_may_be_reworded(reference: Path) -> None:
+    assert run_sweep(tiny(question="Why?"), reference, simulate=CutShort(0)).ran == 0
+
+
+def test_a_folder_of_something_else_is_refused_and_untouched(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(InvalidInput, match=r"is not a run folder \(it holds thesis.tex\)"):
+        run_sweep(tiny(), tmp_path, simulate=CutShort(0))
+    with pytest.raises(InvalidInput, match="is a file, not a folder for results"):
+        run_sweep(tiny(), tmp_path / "thesis.tex", simulate=CutShort(0))
+    assert contents(tmp_path) == {"thesis.tex": b"precious"}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"device": "tpu"}, InvalidInput, "device: unknown 'tpu'"),
+        ({"backend": "bm"}, InvalidInput, "backend: unknown 'bm'; did you mean 'bmm'?"),
+        ({"workers": 0}, InvalidInput, "workers: 0 is not 'auto' or an integer >= 1"),
+        ({"workers": True}, InvalidInput, "workers: True is not 'auto' or an integer >= 1"),
+        ({"pmax": 0}, InvalidInput, "pmax: 0 is not an integer >= 1 or 'auto'"),
+    ],
+)
+def test_options_that_cannot_be_are_one_line(
+    tmp_path: Path, options: dict[str, Any], error: type[HillError], message: str
+) -> None:
+    with pytest.raises(error) as caught:
+        run_sweep(tiny(), tmp_path / "new", simulate=CutShort(0), **options)
+    assert str(caught.value).startswith(message)
+
+
+def test_trials_that_no_task_can_run_are_refused_before_a_folder_is_made(tmp_path: Path) -> None:
+    spec = tiny(fixed={**TINY["fixed"], "task_options": {"train_per_clas": 20}})
+    with pytest.raises(InvalidInput, match="task_options of digits: unknown 'train_per_clas'"):
+        run_sweep(spec, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_a_sweep_began_with_stays_pinned(reference: Path, tmp_path: Path) -> None:
+    pinned = load_results(reference).info["pinned"]
+    (backend,) = set(pinned["backends"].values())
+    other = next(name for name in ("loop", "bmm") if name != backend)
+    with pytest.raises(InvalidInput, match=f"backend: '{other}' is not {backend}, with which this sweep began"):
+        run_sweep(tiny(), reference, backend=other, simulate=CutShort(0))
+    run_sweep(tiny(seeds=1), tmp_path / "loop", backend="loop", simulate=simulate)
+    assert set(load_results(tmp_path / "loop").info["pinned"]["backends"].values()) == {"loop"}
+
+
+def test_a_second_driver_is_refused_by_name(tmp_path: Path) -> None:
+    with (
+        RunFolder.claim(tmp_path / "new", tiny()),
+        pytest.raises(Unavailable, match=rf"another hill-sim \(process {os.getpid()}\) is running this sweep"),
+    ):
+        run_sweep(tiny(), tmp_path / "new", simulate=CutShort(0))
+
+
+def test_results_that_cannot_be_written_are_one_line(reference: Path, tmp_path: Path) -> None:
+    def fails(trials: Sequence[Trial], **options: Any) -> RunSet:
+        with ResultStore(tmp_path / "new" / RESULTS) as store:
+            store._db.execute("DROP TABLE batches")  # what a damaged disk does, as far as SQLite can see
+        return simulate(trials, **options)
+
+    with pytest.raises(HillError, match=r"results\.sqlite: cannot be written: no such table: batches; what was stored"):
+        run_sweep(tiny(), tmp_path / "new", simulate=fails)
+
+
+def test_a_user_who_falls_over_is_recorded_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    spec = tiny(policies=["compactness", {"label": "broken", "policy": f"{tmp_path}/broken.py:Broken"}])
+    summary = run_sweep(spec, tmp_path / "new", workers=2)
+    assert (len(summary.outcomes), summary.interrupted) == (8, False)
+    assert [label for label, _, _ in summary.failed] == ["broken"] * 4
+    assert {reason for _, _, reason in summary.failed} == {"RuntimeError: my hand slipped"}
+    table = load_outcomes(tmp_path / "new")
+    failed = table[table["status"] == "failed"]
+    assert failed["error"].str.contains("Traceback").all()
+    assert failed["test_accuracy"].isna().all()
+    assert table.loc[table["label"] == "compactness", "status"].eq("done").all()
+    assert run_sweep(spec, tmp_path / "new", simulate=CutShort(0)).ran == 0, "a failure is a finished trial"
+    (tmp_path / "broken.py").write_text(BROKEN.replace("if view.history:", "if False:"))
+    assert run_sweep(spec, tmp_path / "new", workers=1, retry_failed=True).failed == []
+    assert load_outcomes(tmp_path / "new")["status"].eq("done").all()
+
+
+def test_auto_workers_are_the_cores_this_process_may_use() -> None:
+    assert count("auto") == len(os.sched_getaffinity(0))
+    assert count("auto", "cuda") == 1
+    assert count(3, "cuda") == 3
+
+
+LONGER: dict[str, Any] = {
+    "grid": {"alpha": [0.3, 0.7], "lam": [i / 10 for i in range(16)]},
+    "policies": ["compactness", "separation"],
+    "seeds": 4,
+    "fixed": {**TINY["fixed"], "epochs": 4, "interactions": [1]},
+}
+
+
+def start(spec: Path, out: Path, workers: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "hill_sim.cli", "sweep", str(spec), "--out", str(out), "--no-report"]
+    return subprocess.Popen(
+        [*command, "--workers", str(workers)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.01)
+
+
+def stored(folder: Path) -> int:
+    if not (folder / RESULTS).exists():
+        return 0
+    try:
+        with ResultStore(folder / RESULTS, readonly=True) as store:
+            return len(store.finished())
+    except InvalidInput:  # being made at this moment
+        return 0
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_kill_9_of_the_driver_loses_only_the_batch_in_flight(tmp_path: Path) -> None:
+    spec = write_yaml(tmp_path / "longer.yaml", **LONGER)
+    driver = start(spec, tmp_path / "killed", workers=1)
+    wait_for(lambda: stored(tmp_path / "killed") > 0, driver)
+    workers = children(driver.pid)
+    driver.kill()
+    driver.communicate()
+    wait_for_death(workers)
+    kept = stored(tmp_path / "killed")
+    summary = run_sweep(tiny(**LONGER), tmp_path / "killed", workers=2)
+    assert summary.ran == summary.trials - kept
+    run_sweep(tiny(**LONGER), tmp_path / "whole", simulate=simulate)
+    assert_same_results(tmp_path / "killed", tmp_path / "whole")
+
+
+def wait_for_death(pids: Sequence[int], seconds: float = 60) -> None:
+    """Workers end by themselves when their driver is gone, in the middle of a batch too."""
+    deadline = time.monotonic() + seconds
+    for pid in pids:
+        while Path(f"/proc/{pid}").exists() and "zombie" not in Path(f"/proc/{pid}/status").read_text():
+            assert time.monotonic() < deadline, f"worker {pid} lives on without its driver"
+            time.sleep(0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_kill_9_of_a_worker_costs_only_its_batch(tmp_path: Path) -> None:
+    spec = write_yaml(tmp_path / "longer.yaml", **LONGER)
+    driver = start(spec, tmp_path / "killed", workers=2)
+    wait_for(lambda: stored(tmp_path / "killed") > 0, driver)
+    os.kill(children(driver.pid)[0], signal.SIGKILL)
+    out, err = driver.communicate(timeout=120)
+    assert driver.returncode == 0, err
+    assert "a worker died (exit status -9); its batch is run again" in err
+    assert "256 of 256 trials finished" in out
+    run_sweep(tiny(**LONGER), tmp_path / "whole", simulate=simulate)
+    assert_same_results(tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_ctrl_c_ends_the_batch_in_flight_and_says_how_to_go_on(tmp_path: Path) -> None:
+    spec = write_yaml(tmp_path / "longer.yaml", **LONGER)
+    driver = start(spec, tmp_path / "stopped", workers=1)
+    wait_for(lambda: stored(tmp_path / "stopped") > 0, driver)
+    before = stored(tmp_path / "stopped")
+    driver.send_signal(signal.SIGINT)
+    out, err = driver.communicate(timeout=120)
+    assert driver.returncode == 130, err
+    assert f"to go on: hill-sim sweep {tmp_path / 'stopped'}" in err
+    assert "Traceback" not in err
+    done = int(re.search(r"(\d+) of 256 trials finished", out)[1])  # type: ignore[index]
+    assert before <= done < 256
+    assert done == stored(tmp_path / "stopped")
+    again = subprocess.run(
+        [sys.executable, "-m", "hill_sim.cli", "sweep", str(tmp_path / "stopped"), "--no-report", "--json"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(again.stdout)["ran"] == 256 - done
