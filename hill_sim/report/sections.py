@@ -1,0 +1,209 @@
+"""The sections of the page: each a question, a figure, one sentence on how to read it, and the numbers behind it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from matplotlib.figure import Figure
+
+from hill_sim import registry
+from hill_sim.errors import HillError
+from hill_sim.report import tables
+from hill_sim.report.figure_classes import MOST_CLASSES, class_harm
+from hill_sim.report.figure_forest import Panel, forest
+from hill_sim.report.figure_latents import Scene, latents
+from hill_sim.report.figure_lines import lines
+from hill_sim.report.study import Study
+from hill_sim.report.tables import Table
+from hill_sim.report.words import alphas
+from hill_sim.risk.comparison import REFERENCES
+from hill_sim.trial import CE_SCALED
+
+HARM = {
+    "worst_recall_change": ("recall of the worst class", 1),
+    "negative_flips": ("negative flips", -1),
+    "positive_flips": ("positive flips", 1),
+    "churn": ("churn", 0),
+}
+MOST_SCENES = 10
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section.
+
+    Attributes:
+        name: of the figure's files and of the anchor.
+        question: the heading.
+        caption: how to read the figure, in one sentence or two.
+        alt: what the figure shows, for those who cannot see it.
+        draw: makes the figure.
+        raster: PNG in the page too, for figures of many points.
+        details: tables under a fold, with the words on the fold; `tables`: those in plain sight.
+    """
+
+    name: str
+    question: str
+    caption: str
+    alt: str
+    draw: Callable[[], Figure]
+    raster: bool = False
+    tables: Sequence[Table] = ()
+    details: Sequence[tuple[str, Sequence[Table]]] = field(default=())
+
+
+def sections(study: Study) -> Iterator[Section]:
+    """Those for which the run has something to show."""
+    if study.done.empty:
+        return
+    yield _leaderboard(study)
+    if len(study.alphas) > 1:
+        yield _over_alpha(study)
+    if scenes := _scenes(study):
+        yield _latent_space(study, scenes)
+    if study.n_classes:
+        yield _classes(study)
+    yield _flips(study)
+    yield from _training(study)
+
+
+def _leaderboard(study: Study) -> Section:
+    panels = [Panel(f"against {n}", _against(study, n), 1, "gain") for n in REFERENCES if _against(study, n)["n"].any()]
+    return Section(
+        "leaderboard",
+        "Who helps, and is it the user's doing?",
+        f"Each dot is one user's change of test accuracy, mean over {alphas(study.alphas)}, with its 95 % interval; a "
+        "user helps only if the dot lies right of 0 in every column.",
+        f"Forest plot: change of test accuracy of {len(study.users)} users against {', '.join(REFERENCES)}, with "
+        "intervals; the table below holds the same numbers.",
+        lambda: forest(panels, study.users, study.kinds, study.drawn, "Change of test accuracy, percentage points"),
+        tables=[tables.leaderboard(study, setting) for setting in study.drawn],
+        details=[("The same at each alpha", [tables.by_alpha(study, setting) for setting in study.drawn])]
+        if len(study.alphas) > 1
+        else (),
+    )
+
+
+def _over_alpha(study: Study) -> Section:
+    twin = study.by_alpha[study.by_alpha["against"] == "twin"]
+    scaled = set(study.trials.loc[study.trials["policy"] == CE_SCALED, "user"])
+    control = twin[twin["user"].isin(scaled)].sort_values("alpha")
+    ghost = {s: control[control["setting"] == s] for s in study.drawn if (control["setting"] == s).any()}
+    dashed = f" Dashed: what {CE_SCALED} gains there, without any user." if ghost else ""
+    return Section(
+        "alpha",
+        "How loud may the user be?",
+        "Each panel is one user: gain in test accuracy over the twin as alpha grows, with its 95 % band; where the line "
+        f"stays on the dashed one, the gain is not the user's.{dashed}"
+        if ghost
+        else "Each panel is one user: gain in test accuracy over the twin as alpha grows, with its 95 % band.",
+        f"Gain over the twin against alpha, one panel for each of {len(study.users)} users, one line a setting.",
+        lambda: lines(twin, "alpha", study.users, study.kinds, study.drawn, xlabel="alpha: how loud the user is",
+                      ylabel="gain over the twin, points", ghost=ghost, ghost_label=f"{CE_SCALED}: no user", dots=True),
+    )  # fmt: skip
+
+
+def _latent_space(study: Study, scenes: list[tuple[Scene, int]]) -> Section:
+    names, _ = study.classes
+    where = f"{study.main}, alpha {study.loudest:g}, seed {study.seeds[0]}"
+    return Section(
+        "latents",
+        "What did the users do to the latent space?",
+        f"Each row is one user's first edit ({where}): left, the samples as the model had laid them out, with arrows for "
+        "what the user dragged; middle, the layout asked for; right, the same samples when the user came back.",
+        f"Scatter plots of the two projected latent coordinates for {len(scenes)} users, before, asked for, and after.",
+        lambda: latents([scene for scene, _ in scenes], names, [until for _, until in scenes]),
+        raster=True,
+    )
+
+
+def _classes(study: Study) -> Section:
+    names, sizes = study.classes
+    most = (
+        f" Only the {MOST_CLASSES} most affected of {len(names)} classes are shown."
+        if len(names) > MOST_CLASSES
+        else ""
+    )
+    chance = round(0.05 * len(study.users) * min(len(names), MOST_CLASSES))
+    return Section(
+        "classes",
+        "Whom does it harm? Class by class",
+        f"Orange cells are classes that lost recall against the twin, blue ones gained, mean over {alphas(study.alphas)};"
+        f" only cells whose 95 % interval excludes 0 carry a number, and about {max(chance, 1)} a panel would by chance."
+        f"{most}",
+        "Heatmap of the change of recall, users by classes; the table below holds the numbers with intervals.",
+        lambda: class_harm(study.per_class, study.users, study.drawn, names, sizes, study.kinds),
+        details=[("Every number with its interval", [tables.per_class(study, s) for s in study.drawn])],
+    )
+
+
+def _flips(study: Study) -> Section:
+    panels = [
+        Panel(title, study.change(measure), good, "flips" if measure != "worst_recall_change" else "")
+        for measure, (title, good) in HARM.items()
+    ]
+    return Section(
+        "flips",
+        "What changes behind the average?",
+        "The worst class's recall, and the share of test samples that flip against the twin: negative flips were right "
+        "and are wrong now, positive ones the reverse, churn is any change of prediction.",
+        "Forest plot of the worst class's recall, negative flips, positive flips and churn, per user, with intervals.",
+        lambda: forest(panels, study.users, study.kinds, study.drawn, "Change against the twin, percentage points"),
+        details=[("Every number with its interval", [tables.harm(study, s, HARM) for s in study.drawn])],
+    )
+
+
+def _training(study: Study) -> Iterator[Section]:
+    marks = sorted({epoch for r in study.runs.results for epoch in r.trial.interactions})
+    if not marks:
+        return
+    for name, column, question, ylabel, meaning in (
+        ("validation", "validation_accuracy", "When does it happen?", "validation accuracy\nminus the twin's, points",
+         "validation accuracy minus the twin's"),
+        ("gap", "gap", "Does the model overfit more, or less?", "generalisation gap\nminus the twin's, points",
+         "training accuracy (as it trains) minus validation accuracy, minus the same of the twin: below 0 the model "
+         "overfits less"),
+    ):  # fmt: skip
+        table = study.curves(study.loudest, max(1, marks[0] - 5), column)
+        if table.empty:
+            return
+        yield Section(
+            name,
+            question,
+            f"Epoch by epoch at alpha {study.loudest:g}: {meaning}; dotted lines are the epochs at which the user edits.",
+            f"{ylabel} against the epoch, one panel for each of {len(study.users)} users, with bands.".replace("\n", " "),
+            lambda table=table, ylabel=ylabel: lines(  # type: ignore[misc]
+                table, "epoch", study.users, study.kinds, study.drawn, xlabel="epoch", ylabel=ylabel, marks=marks,
+                marks_label="the user edits"),
+        )  # fmt: skip
+
+
+def _against(study: Study, name: str):  # type: ignore[no-untyped-def]
+    return study.overall[study.overall["against"] == name]
+
+
+def _scenes(study: Study) -> list[tuple[Scene, int]]:
+    """The first edit of each user (controls but `hold` left out) at the loudest alpha and the first seed."""
+    rows = study.done
+    rows = rows[(rows["setting"] == study.main) & (rows["alpha"] == study.loudest) & (rows["seed"] == study.seeds[0])]
+    found: dict[str, tuple[Scene, int]] = {}
+    for row in rows.itertuples(index=False):
+        result = study.runs.results[row.place]
+        items = [item for item in result.interactions if len(item.before)]
+        if items and (row.kind != "control" or row.policy == "hold"):
+            first = items[0]
+            until = min((e for e in result.trial.interactions if e > first.epoch), default=result.trial.epochs)
+            found[row.user] = Scene(row.user, _says(row.policy), first), until
+    return [found[user] for user in study.users if user in found][:MOST_SCENES]
+
+
+def _says(policy: str) -> str:
+    """The first sentence of the policy's docstring."""
+    try:
+        text = inspect.getdoc(registry.load("policy", policy)) or ""
+    except HillError:
+        return ""
+    first = " ".join(text.split("\n\n")[0].split()).split(". ")[0].split(": ")[0].rstrip(".")
+    return first if len(first) <= 150 else first[:149] + "…"

@@ -1,0 +1,93 @@
+"""What may be said of each user: the rule that turns intervals into words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from hill_sim.report.study import ENOUGH_SEEDS, Study, sure
+from hill_sim.risk.comparison import REFERENCES
+
+CONTROL_REFERENCES = tuple(name for name in REFERENCES if name != "twin")
+WORDS = {
+    "helps": "helps: more than the twin and every control",
+    "gains": "gains, but not clearly more than every control",
+    "unproven": "gains over the twin; a control is missing",
+    "unclear": "no clear effect",
+    "harms": "harms: less than the twin",
+    "few": "too few seeds to tell",
+    "nothing": "no finished trial",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One user under one setting, all alphas of a seed averaged.
+
+    Attributes:
+        word: a key of `WORDS`.
+        twin: the comparison with the twin (a row of `compare`, in points).
+        unbeaten: controls that the user does not clearly beat; missing: controls without trials.
+    """
+
+    user: str
+    kind: str
+    setting: str
+    word: str
+    twin: Any
+    unbeaten: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def says(self) -> str:
+        if self.word == "gains":
+            return f"gains, but not clearly more than {', '.join(self.unbeaten)}"
+        if self.word == "unproven":
+            return f"gains over the twin; {', '.join(self.missing)} not run"
+        return WORDS[self.word]
+
+
+def verdicts(study: Study, setting: str) -> list[Verdict]:
+    """One verdict per user of the setting, in the order of the report.
+
+    *Helps*: the interval lies above 0 against the twin and against every control. *Harms*: it lies below 0 against the
+    twin. A control is never said to help: beating the twin is what it is there to expose. Nothing is said of fewer
+    than `ENOUGH_SEEDS` seeds.
+    """
+    table = study.overall[study.overall["setting"] == setting]
+    rows = {(row.user, row.against): row for row in table.itertuples(index=False)}
+    return [
+        _verdict(user, study.kinds[user], setting, {name: rows.get((user, name)) for name in REFERENCES})
+        for user in study.users
+        if (user, "twin") in rows
+    ]
+
+
+def _verdict(user: str, kind: str, setting: str, against: dict[str, Any]) -> Verdict:
+    twin = against["twin"]
+    # A control is measured against the others, not against itself.
+    compared = {n: against[n] for n in CONTROL_REFERENCES if against[n] is not None and "itself" not in against[n].note}
+    missing = tuple(name for name, row in compared.items() if row.n == 0)
+    unbeaten = tuple(name for name, row in compared.items() if row.n > 0 and sure(row) <= 0)
+    if twin.n == 0:
+        word = "nothing"
+    elif twin.n < ENOUGH_SEEDS:
+        word = "few"
+    elif sure(twin) < 0:
+        word = "harms"
+    elif sure(twin) == 0:
+        word = "unclear"
+    elif unbeaten or kind == "control":
+        word = "gains"
+    else:
+        word = "unproven" if missing else "helps"
+    return Verdict(user, kind, setting, word, twin, unbeaten, missing)
+
+
+def of_policy(study: Study, setting: str, policy: str) -> pd.DataFrame:
+    """The comparison of a control with the twin: one row, or none."""
+    users = set(study.trials.loc[study.trials["policy"] == policy, "user"])
+    table = study.overall
+    return table[(table["setting"] == setting) & (table["against"] == "twin") & table["user"].isin(users)].head(1)

@@ -1,0 +1,63 @@
+"""Numbers as a reader meets them: never without an interval, and never without the seeds behind them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+
+def points(value: float, digits: int = 1) -> str:
+    """+1.2, −0.4 or ±0: signed percentage points with a true minus sign."""
+    if math.isnan(value):
+        return "–"
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def effect(row: Any, digits: int = 1) -> str:
+    """`+1.2 [+0.4, +1.9]`, `+1.2 [one seed]`, or – where there is no number.
+
+    An end of the interval that rounding would put on 0, and that is not there, is shown with one more digit.
+    """
+    if math.isnan(row.iqm):
+        return "–"
+    if math.isnan(row.low):
+        return f"{points(row.iqm, digits)} [one seed]"
+    return f"{points(row.iqm, digits)} [{_end(row.low, digits)}, {_end(row.high, digits)}]"
+
+
+def _end(value: float, digits: int) -> str:
+    return points(value, digits + (value != 0 and float(f"{value:.{digits}f}") == 0))
+
+
+def in_seeds(row: Any) -> str:
+    """`better in 8 of 10 seeds`, or worse, whichever the estimate says."""
+    word, count = ("worse", row.worse) if row.iqm < 0 else ("better", row.better)
+    return f"{word} in {int(count)} of {count_of(int(row.n), 'seed')}"
+
+
+def count_of(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """`a`, `a and b`, `a, b and c`; the rest counted where there are too many."""
+    shown = list(names[:most]) + ([f"{len(names) - most} more"] if len(names) > most else [])
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else ""
+
+
+def alphas(values: Sequence[float]) -> str:
+    """`alpha 0.5`, or `alpha 0.1 to 0.9`."""
+    if not values:
+        return "no alpha"
+    low, high = min(values), max(values)
+    return f"alpha {low:g}" if low == high else f"alpha {low:g} to {high:g}"
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
