@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 import tyro
 
@@ -66,10 +66,10 @@ def _call(argv: Sequence[str]) -> int:
 
 
 def _bench(what: str, argv: Sequence[str]) -> int:
-    """Benchmarks bring their own arguments; they import torch, so only when they are called."""
-    module = importlib.import_module(f"hill_sim.bench.{what}")
-    given = tyro.cli(module.Arguments, prog=f"hill-sim bench {what}", args=argv)
-    module.main(given)
+    """A benchmark's arguments are those of its `main`; it imports torch, so only when it is called."""
+    run = importlib.import_module(f"hill_sim.bench.{what}").main
+    (arguments_class, *_) = get_type_hints(run).values()
+    run(tyro.cli(arguments_class, prog=f"hill-sim bench {what}", args=argv))
     return 0
 
 

@@ -68,9 +68,10 @@ def _report(folder: Path) -> Path:
 
 
 def _print(summary: SweepSummary, report: Path | None, given: Sweep) -> None:
-    from hill_sim.cli.leaderboard import leaderboard
+    from hill_sim.report import leaderboard_text
+    from hill_sim.sweep.folder import load_results
 
-    print(leaderboard(summary.outcomes))
+    print(leaderboard_text(load_results(summary.folder)), end="\n\n")
     shared = f", {1 - summary.epochs_run / summary.epochs_asked:.0%} of epochs shared" if summary.epochs_asked else ""
     finished = f"{len(summary.outcomes):,} of {summary.trials:,} trials finished"
     print(f"{finished}, {summary.ran:,} of them now, in {summary.seconds:.0f} s{shared}")
