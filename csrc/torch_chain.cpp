@@ -68,7 +68,8 @@ T* data(const Tensor& t) {
   return static_cast<T*>(t.data_ptr());
 }
 
-// x [P, B, in], or [1, B, in] for all replicas -> logits [P, B, C], latents [P, B, H]. Given, `saved` (of any shape, with
+// x [P, B, in], or [1, B, in] for all replicas -> logits [P, B, C], latents [P, padded B, H], whose last rows
+// hold nothing: so each replica's start at a multiple of 64 bytes (see hill_sim/engine/backends.py). Given, `saved` (of any shape, with
 // at least P times chain_saved_size elements) is filled for the backward pass: a buffer that the caller keeps, because
 // fresh memory of that size costs more in page faults than the products.
 std::tuple<Tensor, Tensor> chain_forward(const Tensor& params, const Tensor& layout, const Tensor& x_in,
@@ -79,7 +80,7 @@ std::tuple<Tensor, Tensor> chain_forward(const Tensor& params, const Tensor& lay
   const int64_t B = x_in.size(1);
   check("x", x_in, {x_in.size(0), B, layers.inputs}, params.scalar_type(), params);
   const Tensor x = dense(x_in);
-  const Tensor logits = empty(params, {P, B, layers.classes}), latents = empty(params, {P, B, layers.hidden});
+  const Tensor logits = empty(params, {P, B, layers.classes}), latents = empty(params, {P, hill::padded(B), layers.hidden});
   if (saved) check_saved(*saved, layers, params, B);
   by_dtype(params, [&](auto zero) {
     using T = decltype(zero);

@@ -172,7 +172,7 @@ void chain_forward(const Chain& chain, int64_t P, int64_t B, const T* params, in
     for (int64_t begin = 0; begin < B; begin += step) {
       const int64_t rows = std::min(step, B - begin);
       forward_rows(chain, rows, params + p * row, x + p * x_stride + begin * chain.width[0], logits + (p * B + begin) * C,
-                   latents + (p * B + begin) * H, saved != nullptr ? saved + p * size : nullptr);
+                   latents + (p * padded(B) + begin) * H, saved != nullptr ? saved + p * size : nullptr);
     }
   };
   parallel_for(run, P, replica);

@@ -159,7 +159,7 @@ HILL_INLINE double gram_rows(const GramPlan<T>& plan, int64_t begin, int64_t end
           for (int64_t j = 0; j < n; j += L) {
             const Vec<T> both = own + at(plan.norms + from + j), margin = at(m + j);
             Vec<T> square = both - 2 * at(c + j);
-            const auto near = (square < static_cast<T>(kNear) * both) & (margin > 0);
+            const auto near = (square <= static_cast<T>(kNear) * both) & (margin > 0);
             bool nearby = false;
             for (int64_t l = 0; l < L; ++l) nearby |= near[l] != 0;
             if (nearby) {

@@ -17,6 +17,7 @@ from hill_sim.kernels import checks, operators
 from hill_sim.kernels.autograd import StructureLoss, ValueAndGrad
 from hill_sim.kernels.terms import FORMS, Form, StructureTerms, Weight
 
+ERRORS = (RuntimeError, AttributeError, TypeError, ValueError, KeyError)  # what a call with wrong arguments runs into
 OPS = operators.OPS
 PAIR_VALUE = OPS.pair_value.default
 PAIR_BOTH = OPS.pair_value_and_grad.default
@@ -55,6 +56,8 @@ def _value(
     check: Callable[[Tensor, Tensor, Tensor], None],
 ) -> Tensor:
     try:
+        if y.device != z.device or target.device != z.device:
+            raise RuntimeError("mixed devices")
         if not (z.requires_grad and torch.is_grad_enabled()):
             return raw(*_batched(z.detach(), y, target.detach()))
         if target.requires_grad:
@@ -63,7 +66,7 @@ def _value(
             return registered(*_batched(z, y, target))[0]
         result: Tensor = ValueAndGrad.apply(both, *_batched(z, y, target))
         return result
-    except (RuntimeError, AttributeError, TypeError):
+    except ERRORS:
         check(z, y, target)
         raise
 
@@ -76,13 +79,15 @@ def _value_and_grad(
     check: Callable[[Tensor, Tensor, Tensor], None],
 ) -> tuple[Tensor, Tensor]:
     try:
+        if y.device != z.device or target.device != z.device:  # one on "meta" would turn the result into a fake
+            raise RuntimeError("mixed devices")
         if z.requires_grad or target.requires_grad:  # detaching costs as much as a tenth of a small call
             z, target = z.detach(), target.detach()
         if z.dim() == 3 and y.dim() == 2 and target.dim() == 3:
             return raw(z, y, target)
         value, grad = raw(*_batched(z, y, target))
         return value, grad.view(z.shape)
-    except (RuntimeError, AttributeError, TypeError):
+    except ERRORS:
         check(z, y, target)
         raise
 
@@ -117,7 +122,7 @@ def structure_loss(
         if torch.compiler.is_compiling():
             return StructureTerms(*OPS.structure_loss(*targets)[0].unbind())
         return StructureTerms(*StructureLoss.apply(STRUCTURE_AHEAD, STRUCTURE_BACK, *targets))
-    except (RuntimeError, AttributeError, TypeError, KeyError):
+    except ERRORS:
         checks.check_structure(z, y, centers, spreads, touched, weights, form)
         raise
 
@@ -137,7 +142,7 @@ def structure_loss_and_grad(
             z, centers, spreads = z.detach(), centers.detach(), spreads.detach()
         terms, grad = STRUCTURE_BOTH(*_targets(z, y, centers, spreads, touched, weights, form))
         return StructureTerms(*terms.unbind()), grad if z.dim() == 3 else grad.view(z.shape)
-    except (RuntimeError, AttributeError, TypeError, KeyError):
+    except ERRORS:
         checks.check_structure(z, y, centers, spreads, touched, weights, form)
         raise
 
@@ -152,6 +157,8 @@ def _targets(
     form: str,
 ) -> tuple[Any, ...]:
     """The arguments of the structure operators: everything batched, weights as numbers or as one tensor [3, P]."""
+    if y.device != z.device or centers.device != z.device or spreads.device != z.device:
+        raise RuntimeError("mixed devices")
     if z.dim() != 3 or y.dim() != 2 or centers.dim() != 3:
         z, y, centers = _batched(z, y, centers)
     replicas = z.shape[0]
@@ -161,6 +168,8 @@ def _targets(
     center, spread, separation = weights
     stacked = None
     if isinstance(center, Tensor) or isinstance(spread, Tensor) or isinstance(separation, Tensor):
+        if any(isinstance(w, Tensor) and w.dtype != z.dtype for w in weights):
+            raise TypeError("weights: wrong dtype")
         stacked = torch.stack([torch.as_tensor(w, dtype=z.dtype, device=z.device).expand(replicas) for w in weights])
         center = spread = separation = 1.0
     return z, y, centers, spreads, touched, stacked, center, spread, separation, FORMS[form]

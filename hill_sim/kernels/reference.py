@@ -97,7 +97,9 @@ def structure_loss_and_grad(
 ) -> tuple[StructureTerms, Tensor]:
     """`structure_loss` and the gradient of its total, in the shape of z."""
     with torch.inference_mode(False), torch.enable_grad():
-        leaf = z.detach().clone().requires_grad_()
+        leaf, y, centers, spreads = _leaf(z), _plain(y), _plain(centers), _plain(spreads)
+        touched = None if touched is None else _plain(touched)
+        weights = [_plain(w) if isinstance(w, Tensor) else w for w in weights]
         terms = structure_loss(leaf, y, centers, spreads, touched=touched, weights=weights, form=form)
         (grad,) = torch.autograd.grad(terms.total.sum(), leaf)
     return StructureTerms(*(t.detach() for t in terms)), grad
@@ -106,8 +108,8 @@ def structure_loss_and_grad(
 def pair_separation_and_grad(z: Tensor, y: Tensor, margins: Tensor) -> tuple[Tensor, Tensor]:
     """`pair_separation` and its gradient, in the shape of z."""
     with torch.inference_mode(False), torch.enable_grad():
-        leaf = z.detach().clone().requires_grad_()
-        value = pair_separation(leaf, y, margins)
+        leaf = _leaf(z)
+        value = pair_separation(leaf, _plain(y), _plain(margins))
         (grad,) = torch.autograd.grad(value.sum(), leaf)
     return value.detach(), grad
 
@@ -115,10 +117,19 @@ def pair_separation_and_grad(z: Tensor, y: Tensor, margins: Tensor) -> tuple[Ten
 def center_loss_and_grad(z: Tensor, y: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
     """`center_loss` and its gradient, in the shape of z."""
     with torch.inference_mode(False), torch.enable_grad():
-        leaf = z.detach().clone().requires_grad_()
-        value = center_loss(leaf, y, centers)
+        leaf = _leaf(z)
+        value = center_loss(leaf, _plain(y), _plain(centers))
         (grad,) = torch.autograd.grad(value.sum(), leaf)
     return value.detach(), grad
+
+
+def _leaf(z: Tensor) -> Tensor:
+    return z.detach().clone().requires_grad_()
+
+
+def _plain(t: Tensor) -> Tensor:
+    """A constant that autograd may save, wherever it was made (tensors of inference mode must be copied)."""
+    return t.clone() if t.is_inference() else t.detach()
 
 
 def norm(v: Tensor) -> Tensor:
