@@ -154,7 +154,7 @@ class _Affine:
         self.z = (raw - targets.origin.unsqueeze(1)) / targets.unit[:, None, None]
 
     def backward(self, dz: Tensor, targets: Targets) -> Tensor:
-        return torch.bmm(dz / targets.unit[:, None, None], targets.weight)
+        return _through(dz / targets.unit[:, None, None], targets.weight)
 
 
 class _Standardised:
@@ -176,7 +176,12 @@ class _Standardised:
         dy = du / denominator - _total(du) / (n * denominator) + dstd_y * _over(self._centred, (n - 1) * self._std_y)
         dstd_h, dmean_h = _total(dz * self._u), _total(dz)
         through_h = dmean_h / m + dstd_h * _over(self._latents - self._mean_h, (m - 1) * self._std_h)
-        return torch.bmm(dy, targets.weight) + through_h
+        return _through(dy, targets.weight) + through_h
+
+
+def _through(dy: Tensor, weight: Tensor) -> Tensor:
+    """dy [P,B,2] through the projection W [P,2,H], element by element: a product with K = 2 may round by address."""
+    return dy[..., :1] * weight[:, :1] + dy[..., 1:] * weight[:, 1:]
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
@@ -39,6 +40,17 @@ class Backend(Protocol):
 
     def evaluate(self, arena: Arena, row: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [M,...] -> logits [M,C], latents [M,H] of one replica in evaluation mode."""
+
+
+def _whole_lanes(batch: Tensor) -> Tensor:
+    """[P,B,...] with B filled up with zeros to a multiple of 16.
+
+    So every replica's activations start at a multiple of 64 bytes, whatever their width: a library's matrix product may
+    round differently at other addresses, and a replica's results must not depend on its place. The rows added get no
+    gradient and contribute nothing. (A module that mixes the samples of a batch must run in `loop`.)
+    """
+    missing = -batch.shape[1] % 16
+    return F.pad(batch, (0, 0) * (batch.ndim - 2) + (0, missing)) if missing else batch
 
 
 def _layer_names(backend: str, model: nn.Module) -> list[tuple[str, str]]:
@@ -76,7 +88,7 @@ class ChainBackend:
         if self._saved.numel() < size or self._saved.dtype != x.dtype:
             self._saved = x.new_empty(size)
         logits, latents = self._ops.chain_forward(arena.params, layout, x.flatten(2), self._saved)
-        return logits, latents, (layout, self._saved)
+        return logits, latents[:, : x.shape[1]], (layout, self._saved)
 
     def latent_gradient(self, arena: Arena, saved: Any, dlogits: Tensor) -> Tensor:
         return torch.bmm(dlogits, arena.param_views[self._names[-1][0]])
@@ -87,7 +99,7 @@ class ChainBackend:
     def evaluate(self, arena: Arena, row: int, x: Tensor) -> tuple[Tensor, Tensor]:
         params = arena.params[row : row + 1]
         logits, latents = self._ops.chain_forward(params, self._layout(arena), x.flatten(1).unsqueeze(0), None)
-        return logits[0], latents[0]
+        return logits[0], latents[0, : len(x)]
 
 
 class BmmBackend:
@@ -99,20 +111,20 @@ class BmmBackend:
         self._names = _layer_names(self.name, model)
 
     def forward(self, arena: Arena, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        views = arena.param_views
-        activations = [x.flatten(2)]
+        views, n = arena.param_views, x.shape[1]
+        activations = [_whole_lanes(x.flatten(2))]
         for weight, bias in self._names[:-1]:
             out = torch.baddbmm(views[bias].unsqueeze(1), activations[-1], views[weight].mT)
             activations.append(out.relu_())
         weight, bias = self._names[-1]
         logits = torch.baddbmm(views[bias].unsqueeze(1), activations[-1], views[weight].mT)
-        return logits, activations[-1], activations
+        return logits[:, :n], activations[-1][:, :n], activations
 
     def latent_gradient(self, arena: Arena, saved: list[Tensor], dlogits: Tensor) -> Tensor:
         return torch.bmm(dlogits, arena.param_views[self._names[-1][0]])
 
     def backward(self, arena: Arena, saved: list[Tensor], dlogits: Tensor, dlatents: Tensor | None) -> None:
-        views, grads, delta = arena.param_views, arena.grad_views, dlogits
+        views, grads, delta = arena.param_views, arena.grad_views, _whole_lanes(dlogits)
         for depth in range(len(self._names) - 1, -1, -1):
             weight, bias = self._names[depth]
             inputs = saved[depth]
@@ -121,7 +133,7 @@ class BmmBackend:
             if depth > 0:
                 delta = torch.bmm(delta, views[weight])
                 if depth == len(self._names) - 1 and dlatents is not None:
-                    delta[: len(dlatents)] += dlatents
+                    delta[: len(dlatents), : dlatents.shape[1]] += dlatents
                 delta = torch.ops.aten.threshold_backward(delta, inputs, 0)
 
     def evaluate(self, arena: Arena, row: int, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,10 +158,11 @@ class LoopBackend:
         for row in range(len(x)):
             params = {name: view[row].detach().requires_grad_() for name, view in arena.param_views.items()}
             with torch.enable_grad():
-                outputs.append(functional_call(self._model, params, (x[row],)))
+                # clone: a row may start anywhere, new memory is aligned (see _whole_lanes)
+                outputs.append(functional_call(self._model, params, (x[row].clone(),)))
             leaves.append(list(params.values()))
         logits, latents = (torch.stack([o[i].detach() for o in outputs]) for i in range(2))
-        return logits, latents, (outputs, leaves)
+        return logits, _whole_lanes(latents)[:, : x.shape[1]], (outputs, leaves)
 
     def latent_gradient(self, arena: Arena, saved: Any, dlogits: Tensor) -> Tensor:
         grads = [torch.autograd.grad(o[0], o[1], dlogits[i], retain_graph=True)[0] for i, o in enumerate(saved[0])]
@@ -157,8 +170,9 @@ class LoopBackend:
 
     def backward(self, arena: Arena, saved: Any, dlogits: Tensor, dlatents: Tensor | None) -> None:
         for row, (outputs, leaves) in enumerate(zip(*saved, strict=True)):
-            human = dlatents is not None and row < len(dlatents)
-            seeds = (dlogits[row], dlatents[row]) if human and dlatents is not None else (dlogits[row],)
+            seeds = [dlogits[row].clone()]
+            if dlatents is not None and row < len(dlatents):
+                seeds.append(dlatents[row].clone())
             grads = torch.autograd.grad(outputs[: len(seeds)], leaves, seeds)
             for view, grad in zip(arena.grad_views.values(), grads, strict=True):
                 view[row] = grad
@@ -178,21 +192,22 @@ class VmapBackend(LoopBackend):
         self._model.train()
         params = {name: view.detach().requires_grad_() for name, view in arena.param_views.items()}
         with torch.enable_grad():
-            outputs = vmap(lambda p, batch: functional_call(self._model, p, (batch,)))(params, x)
-        return outputs[0].detach(), outputs[1].detach(), (outputs, list(params.values()))
+            outputs = vmap(lambda p, batch: functional_call(self._model, p, (batch,)))(params, _whole_lanes(x))
+        logits, latents = (output.detach()[:, : x.shape[1]] for output in outputs)
+        return logits, latents, (outputs, list(params.values()))
 
     def latent_gradient(self, arena: Arena, saved: Any, dlogits: Tensor) -> Tensor:
         logits, latents = saved[0]
-        return torch.autograd.grad(logits, latents, dlogits, retain_graph=True)[0]
+        grad = torch.autograd.grad(logits, latents, _whole_lanes(dlogits), retain_graph=True)[0]
+        return grad[:, : dlogits.shape[1]]
 
     def backward(self, arena: Arena, saved: Any, dlogits: Tensor, dlatents: Tensor | None) -> None:
         outputs, leaves = saved
-        if dlatents is None:
-            grads = torch.autograd.grad(outputs[:1], leaves, (dlogits,))
-        else:
-            whole = torch.zeros_like(outputs[1])
-            whole[: len(dlatents)] = dlatents
-            grads = torch.autograd.grad(outputs, leaves, (dlogits, whole))
+        seeds = [_whole_lanes(dlogits)]
+        if dlatents is not None:
+            seeds.append(torch.zeros_like(outputs[1]))
+            seeds[1][: len(dlatents), : dlatents.shape[1]] = dlatents
+        grads = torch.autograd.grad(outputs[: len(seeds)], leaves, seeds)
         for view, grad in zip(arena.grad_views.values(), grads, strict=True):
             view.copy_(grad)
 
