@@ -44,7 +44,7 @@ def class_harm(
     shown = classes_shown(table, len(names))
     columns = min(2, len(settings))
     rows = math.ceil(len(settings) / columns)
-    made = figure(WIDTH, rows * (1.5 + 0.36 * len(users)))
+    made = figure(WIDTH, rows * (1.35 + 0.31 * len(users)))
     grid = made.subplots(rows, columns, sharey=True, squeeze=False)
     largest = np.nanmax(np.abs(table["iqm"]), initial=1.0)
     cmap = sns.blend_palette([BAD, "#f6f3ee", GOOD], as_cmap=True)

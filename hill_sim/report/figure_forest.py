@@ -37,7 +37,7 @@ def forest(
 ) -> Figure:
     """Users from top to bottom by kind; a filled marker has an interval that excludes 0, a hollow one includes it."""
     places, headings, bottom = _places(users, kinds)
-    made = figure(WIDTH, 1.35 + 0.40 * bottom)
+    made = figure(WIDTH, 1.3 + 0.345 * bottom)
     axes = made.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     look = setting_colors(settings)
     offsets = (np.arange(len(settings)) - (len(settings) - 1) / 2) * min(0.27, 0.7 / max(len(settings), 1))
@@ -51,7 +51,7 @@ def forest(
         ax.tick_params(left=False)
         for side in ("left", "right", "top"):
             ax.spines[side].set_visible(False)
-        ax.set_xlabel(_direction(panel.good), color=MUTED, fontsize=9.5)
+        ax.set_xlabel(_direction(panel.good), color=MUTED, fontsize=9)
         ax.locator_params(axis="x", nbins=5)
     _share(axes, panels)
     axes[0].set_yticks(list(places.values()), [_short(user) for user in places], color=INK, fontsize=10.5)

@@ -16,7 +16,7 @@ from hill_sim.report.style import INK, MUTED, RULE, WIDTH, class_colors, figure
 from hill_sim.types import Array, layout_of
 
 MOST_LABELS = 12
-ROW = 2.95
+ROW = 2.62
 _HALO = {"boxstyle": "round,pad=0.12", "fc": "white", "ec": "none", "alpha": 0.7}
 
 
@@ -36,7 +36,7 @@ def latents(scenes: Sequence[Scene], class_names: Sequence[str], until: Sequence
         until: per scene the epoch at which `achieved` was taken.
     """
     made = figure(WIDTH, ROW * max(len(scenes), 1) + 0.6)
-    grid = made.subplots(len(scenes), 4, squeeze=False, width_ratios=[0.62, 1, 1, 1])
+    grid = made.subplots(len(scenes), 4, squeeze=False, width_ratios=[0.7, 1, 1, 1])
     colors = class_colors(len(class_names))
     for row, (scene, end) in enumerate(zip(scenes, until, strict=True)):
         item = scene.interaction
@@ -64,9 +64,9 @@ def latents(scenes: Sequence[Scene], class_names: Sequence[str], until: Sequence
 
 def _words(ax: Axes, scene: Scene) -> None:
     ax.set_axis_off()
-    ax.text(0, 0.98, textwrap.fill(scene.user, 18), transform=ax.transAxes, va="top", fontsize=12.5, fontweight="bold")
+    ax.text(0, 0.98, textwrap.fill(scene.user, 18), transform=ax.transAxes, va="top", fontsize=12, fontweight="bold")
     lines = 1 + len(scene.user) // 18
-    ax.text(0, 0.98 - 0.105 * lines, textwrap.fill(scene.says, 25), transform=ax.transAxes, va="top", fontsize=9.5,
+    ax.text(0, 0.98 - 0.105 * lines, textwrap.fill(scene.says, 24), transform=ax.transAxes, va="top", fontsize=9.5,
             color=MUTED, linespacing=1.35)  # fmt: skip
 
 
@@ -145,5 +145,5 @@ def _legend(made: Figure) -> None:
         Line2D([], [], linestyle="", marker="s", markerfacecolor="none", markeredgecolor=INK, markersize=7,
                label="where it was wanted"),
     ]  # fmt: skip
-    made.legend(handles=handles, loc="outside upper left", ncols=5, fontsize=10, columnspacing=1.5, handletextpad=0.5,
+    made.legend(handles=handles, loc="outside upper left", ncols=5, fontsize=9.5, columnspacing=1.3, handletextpad=0.5,
                 borderaxespad=0.2)  # fmt: skip

@@ -44,7 +44,7 @@ def lines(
     """
     columns = min(COLUMNS, max(len(users), 1))
     rows = math.ceil(max(len(users), 1) / columns)
-    made = figure(WIDTH, 0.95 + 2.15 * rows)
+    made = figure(WIDTH, 0.95 + 1.85 * rows)
     grid = made.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     look = setting_colors(settings)
     low, high = _limits(table)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
+from typing import Any
+
 from hill_sim.engine.results import RunSet
+from hill_sim.report.headline import headline
 from hill_sim.report.study import KIND_TITLES, Study
 from hill_sim.report.verdicts import Verdict, verdicts
-from hill_sim.report.words import alphas, count_of, effect, points
+from hill_sim.report.words import alphas, count_of, effect
 from hill_sim.risk.comparison import REFERENCES
 
 WIDTH = 100
@@ -24,6 +28,9 @@ def leaderboard_text(runs: RunSet) -> str:
     """
     study = Study.of(runs)
     lines: list[str] = []
+    for statement in headline(study):
+        lines += textwrap.wrap(plain(str(statement)), WIDTH, subsequent_indent="  ")
+    lines.append("")
     for setting in study.drawn if study.settings else ():
         lines += [*_block(study, setting), ""]
     if len(study.settings) > len(study.drawn):
@@ -32,11 +39,13 @@ def leaderboard_text(runs: RunSet) -> str:
         lines += [f"{count_of(study.hidden_users, 'more user')} between the best and the worst shown here", ""]
     if study.failed:
         lines.append(f"{count_of(len(study.failed), 'trial')} failed, left out above (with their seed)")
-    if not study.settings:
-        lines.append("no trial with a user in this run: nothing to compare")
-    else:
-        lines.append("+ helps: more than the twin and every control   - harms: less than the twin   ~ gains, but not")
-        lines.append("clearly more than a control.  Seeds better than the twin. 95 % bootstrap intervals over seeds.")
+    if study.settings:
+        lines.append(
+            "+ beats the twin and every control  - loses to the twin  ~ gains, but not clearly over controls"
+        )
+        lines.append(
+            "k/n: better than the twin in k of n seeds.  Interquartile means, 95 % bootstrap intervals over seeds."
+        )
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -44,7 +53,7 @@ def _block(study: Study, setting: str) -> list[str]:
     rows = {(r.user, r.against): r for r in study.overall[study.overall["setting"] == setting].itertuples(index=False)}
     title = f"{setting}: change of test accuracy in points, mean over {alphas(study.alphas)}"
     heading = f"  {'user':<{_NAME}}" + "".join(f"{'- ' + name:>{_CELL}}" for name in REFERENCES)
-    lines = [_cut(title, WIDTH), "", heading]
+    lines = [_cut(title, WIDTH), heading]
     kind = ""
     for verdict in verdicts(study, setting):
         if verdict.kind != kind:
@@ -67,10 +76,17 @@ def _line(verdict: Verdict, rows: dict) -> str:
     return f"{mark} {_cut(verdict.user, _NAME):<{_NAME}}" + " ".join(cells)
 
 
-def _interval(row) -> str:  # type: ignore[no-untyped-def]
-    """Plain ASCII, one digit: `+1.2 [+0.4,+1.9]`."""
-    text = effect(row).replace("−", "-").replace(", ", ",").replace("–", "")
-    return text if len(text) <= _CELL - 2 else points(row.iqm).replace("−", "-")
+def _interval(row: Any) -> str:
+    for digits in (1, 0):
+        text = plain(effect(row, digits)).replace(", ", ",")
+        if len(text) <= _CELL - 2:
+            break
+    return "" if text == "-" else text
+
+
+def plain(text: str) -> str:
+    """With ASCII signs, for any terminal."""
+    return text.replace("−", "-").replace("–", "-")
 
 
 def _cut(text: str, width: int) -> str:

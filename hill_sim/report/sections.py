@@ -91,14 +91,15 @@ def _over_alpha(study: Study) -> Section:
     scaled = set(study.trials.loc[study.trials["policy"] == CE_SCALED, "user"])
     control = twin[twin["user"].isin(scaled)].sort_values("alpha")
     ghost = {s: control[control["setting"] == s] for s in study.drawn if (control["setting"] == s).any()}
-    dashed = f" Dashed: what {CE_SCALED} gains there, without any user." if ghost else ""
+    dashed = ""
+    if ghost:
+        dashed = (
+            f" Dashed: {CE_SCALED}, training without any user; where a line stays on it, the gain is not the user's."
+        )
     return Section(
         "alpha",
         "How loud may the user be?",
-        "Each panel is one user: gain in test accuracy over the twin as alpha grows, with its 95 % band; where the line "
-        f"stays on the dashed one, the gain is not the user's.{dashed}"
-        if ghost
-        else "Each panel is one user: gain in test accuracy over the twin as alpha grows, with its 95 % band.",
+        f"Each panel is one user: gain in test accuracy over the twin as alpha grows, with its 95 % band.{dashed}",
         f"Gain over the twin against alpha, one panel for each of {len(study.users)} users, one line a setting.",
         lambda: lines(twin, "alpha", study.users, study.kinds, study.drawn, xlabel="alpha: how loud the user is",
                       ylabel="gain over the twin, points", ghost=ghost, ghost_label=f"{CE_SCALED}: no user", dots=True),
@@ -111,8 +112,8 @@ def _latent_space(study: Study, scenes: list[tuple[Scene, int]]) -> Section:
     return Section(
         "latents",
         "What did the users do to the latent space?",
-        f"Each row is one user's first edit ({where}): left, the samples as the model had laid them out, with arrows for "
-        "what the user dragged; middle, the layout asked for; right, the same samples when the user came back.",
+        f"Each row is one user's first edit ({where}): left, the samples as the model had laid them out, with arrows "
+        "for what the user dragged; middle, the layout asked for; right, the same samples when the user came back.",
         f"Scatter plots of the two projected latent coordinates for {len(scenes)} users, before, asked for, and after.",
         lambda: latents([scene for scene, _ in scenes], names, [until for _, until in scenes]),
         raster=True,
@@ -130,9 +131,9 @@ def _classes(study: Study) -> Section:
     return Section(
         "classes",
         "Whom does it harm? Class by class",
-        f"Orange cells are classes that lost recall against the twin, blue ones gained, mean over {alphas(study.alphas)};"
-        f" only cells whose 95 % interval excludes 0 carry a number, and about {max(chance, 1)} a panel would by chance."
-        f"{most}",
+        f"Orange cells are classes that lost recall against the twin, blue ones gained, mean over "
+        f"{alphas(study.alphas)}; only cells whose 95 % interval excludes 0 carry a number, and about {max(chance, 1)} "
+        f"a panel would by chance.{most}",
         "Heatmap of the change of recall, users by classes; the table below holds the numbers with intervals.",
         lambda: class_harm(study.per_class, study.users, study.drawn, names, sizes, study.kinds),
         details=[("Every number with its interval", [tables.per_class(study, s) for s in study.drawn])],
@@ -148,7 +149,8 @@ def _flips(study: Study) -> Section:
         "flips",
         "What changes behind the average?",
         "The worst class's recall, and the share of test samples that flip against the twin: negative flips were right "
-        "and are wrong now, positive ones the reverse, churn is any change of prediction.",
+        "and are wrong now, positive ones the reverse, churn is any change of prediction. Any change of the training "
+        "flips some: compare a user with hold and random, not with 0.",
         "Forest plot of the worst class's recall, negative flips, positive flips and churn, per user, with intervals.",
         lambda: forest(panels, study.users, study.kinds, study.drawn, "Change against the twin, percentage points"),
         details=[("Every number with its interval", [tables.harm(study, s, HARM) for s in study.drawn])],
@@ -172,8 +174,8 @@ def _training(study: Study) -> Iterator[Section]:
         yield Section(
             name,
             question,
-            f"Epoch by epoch at alpha {study.loudest:g}: {meaning}; dotted lines are the epochs at which the user edits.",
-            f"{ylabel} against the epoch, one panel for each of {len(study.users)} users, with bands.".replace("\n", " "),
+            f"Epoch by epoch at alpha {study.loudest:g}: {meaning}; the user edits at the dotted lines.",
+            f"{meaning} against the epoch, one panel for each of {len(study.users)} users, with bands.",
             lambda table=table, ylabel=ylabel: lines(  # type: ignore[misc]
                 table, "epoch", study.users, study.kinds, study.drawn, xlabel="epoch", ylabel=ylabel, marks=marks,
                 marks_label="the user edits"),

@@ -22,8 +22,8 @@ INK, MUTED, RULE, PAPER = "#1b2430", "#5b6675", "#d9dee5", "#ffffff"
 GOOD, BAD = "#0072b2", "#c44e00"
 SETTING_COLORS = ("#0072b2", "#e08a00", "#009e73", "#8a3ffc")
 SETTING_MARKERS = ("o", "s", "D", "^")
-WIDTH = 11.0
-"""Inches. The page shows a figure 1,150 pixels wide or less, so 10.5 pt come out as 15 pixels."""
+WIDTH = 10.0
+"""Inches. The page shows a figure 1,150 pixels wide, so 10 pt come out as 16 pixels, and as 10 on a narrow screen."""
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,12 @@ from hill_sim.risk.comparison import REFERENCES
 
 @dataclass(frozen=True)
 class Cell:
-    """Text, what stands small below it, and -1, 0 or +1 for its colour."""
+    """Text, what stands small beside it, -1, 0 or +1 for its colour, and the number of seeds behind it."""
 
     text: str
     small: str = ""
     sign: int = 0
+    n: int = 0
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Table:
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+
+    @property
+    def says_n(self) -> bool:
+        """Whether the cells differ in their number of seeds, so that each must say its own."""
+        return len({cell.n for row in self.rows for cell in row if cell.n}) > 1
 
 
 def leaderboard(study: Study, setting: str) -> Table:
@@ -43,8 +49,10 @@ def leaderboard(study: Study, setting: str) -> Table:
         twin = verdict.twin
         seeds = Cell(f"{int(twin.better)} of {int(twin.n)}") if twin.n else Cell("–")
         cells = [_cell(rows[verdict.user, name], name) for name in REFERENCES]
-        body.append([Cell(verdict.user), Cell(verdict.says), cells[0], seeds, *cells[1:]])
-    return Table(setting, ["user", "reading", "against twin", "seeds better", *_against(REFERENCES[1:])], body)
+        sign = {"helps": 1, "harms": -1}.get(verdict.word, 0)
+        body.append([Cell(verdict.user, verdict.says, sign), cells[0], seeds, *cells[1:]])
+    columns = ["user", "against twin", "better in seeds", *_against(REFERENCES[1:])]
+    return Table(_title(setting, rows.values()), columns, body)
 
 
 def by_alpha(study: Study, setting: str) -> Table:
@@ -61,7 +69,8 @@ def by_alpha(study: Study, setting: str) -> Table:
             cells = [_cell(rows[user, alpha, name], name) for name in REFERENCES]
             seeds = f"{int(twin.better)} of {int(twin.n)}" if twin.n else "–"
             body.append([Cell(f"{alpha:g}"), cells[0], Cell(seeds), *cells[1:]])
-    return Table(setting, ["alpha", "against twin", "seeds better", *_against(REFERENCES[1:])], body)
+    columns = ["alpha", "against twin", "better in seeds", *_against(REFERENCES[1:])]
+    return Table(_title(setting, rows.values()), columns, body)
 
 
 def per_class(study: Study, setting: str) -> Table:
@@ -76,7 +85,7 @@ def per_class(study: Study, setting: str) -> Table:
         for user in study.users
         if shown and (user, shown[0]) in rows
     ]
-    return Table(setting, ["user", *heads], body)
+    return Table(_title(setting, rows.values()), ["user", *heads], body)
 
 
 def harm(study: Study, setting: str, measures: dict[str, tuple[str, int]]) -> Table:
@@ -91,14 +100,23 @@ def harm(study: Study, setting: str, measures: dict[str, tuple[str, int]]) -> Ta
         for user in study.users
         if (user, next(iter(measures))) in found
     ]
-    return Table(setting, ["user", *(title for title, _ in measures.values())], body)
+    return Table(_title(setting, found.values()), ["user", *(title for title, _ in measures.values())], body)
+
+
+def _title(setting: str, rows: Iterable[Any]) -> str:
+    """The setting, and how many seeds stand behind the numbers."""
+    counts = sorted({int(row.n) for row in rows if row.n})
+    if not counts:
+        return setting
+    n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}, see each cell"
+    return f"{setting} · points, n = {n} seeds" if n != "1" else f"{setting} · points, n = 1 seed"
 
 
 def _cell(row: Any, against: str = "", good: int = 1) -> Cell:
     if row.n == 0:
         return Cell("–", "itself" if "itself" in row.note else "not run" if against not in ("", "twin") else "no trial")
     interval = effect(row)
-    return Cell(points(row.iqm), f"{interval[interval.index('[') :]} n={int(row.n)}", sure(row) * good)
+    return Cell(points(row.iqm), interval[interval.index("[") :], sure(row) * good, int(row.n))
 
 
 def _against(names: Sequence[str]) -> list[str]:

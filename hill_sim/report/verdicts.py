@@ -12,11 +12,12 @@ from hill_sim.risk.comparison import REFERENCES
 
 CONTROL_REFERENCES = tuple(name for name in REFERENCES if name != "twin")
 WORDS = {
-    "helps": "helps: more than the twin and every control",
+    "helps": "helps: beats the twin and every control",
     "gains": "gains, but not clearly more than every control",
     "unproven": "gains over the twin; a control is missing",
     "unclear": "no clear effect",
-    "harms": "harms: less than the twin",
+    "same": "the twin itself, to the last prediction",
+    "harms": "harms: loses to the twin",
     "few": "too few seeds to tell",
     "nothing": "no finished trial",
 }
@@ -78,7 +79,7 @@ def _verdict(user: str, kind: str, setting: str, against: dict[str, Any]) -> Ver
     elif sure(twin) < 0:
         word = "harms"
     elif sure(twin) == 0:
-        word = "unclear"
+        word = "unclear" if twin.better + twin.worse else "same"
     elif unbeaten or kind == "control":
         word = "gains"
     else:

@@ -154,8 +154,8 @@ def _failed(study: Study) -> list[dict[str, str]]:
 def _recipe(study: Study) -> list[tuple[str, str]]:
     """What all trials share: task, model, training."""
     trials: list[dict[str, Any]] = [result.trial.to_dict() for result in study.runs.results if not result.trial.is_twin]
-    names = ("task", "task_options", "model", "model_options", "batch_size", "optimizer", "lr", "weight_decay", "epochs",
-             "interactions", "view", "lam")  # fmt: skip
+    names = ("task", "task_options", "model", "model_options", "batch_size", "optimizer", "lr", "weight_decay",
+             "epochs", "interactions", "view", "lam")  # fmt: skip
     rows = []
     for name in names:
         values = {str(_words(trial[name])) for trial in trials}
