@@ -60,9 +60,9 @@ def class_harm(
         _numbers(ax, part, users, shown, largest)
         ax.set_title(setting[:60])
         ticks = [_class_label(names[c], sizes[c]) for c in shown]
-        ax.set_xticks(np.arange(len(shown)) + 0.5, ticks, rotation=0 if max(map(len, ticks)) < 9 else 45)
+        ax.set_xticks(np.arange(len(shown)) + 0.5, ticks, rotation=0 if max(map(len, ticks)) < 9 else 45, fontsize=9)
         ax.set_yticks(np.arange(len(users)) + 0.5, [user[:26] for user in users], rotation=0, color=INK, fontsize=10.5)
-        ax.set_xlabel("class, and its number of test samples" if sizes[0] is not None else "class", color=MUTED)
+        ax.set_xlabel("class (its number of test samples)" if sizes[0] is not None else "class", color=MUTED)
         ax.set_ylabel("")
         ax.tick_params(length=0)
         for index in range(1, len(users)):
@@ -87,4 +87,4 @@ def _numbers(ax: Axes, part: pd.DataFrame, users: Sequence[str], shown: Sequence
 
 def _class_label(name: str, size: int | None) -> str:
     short = name if len(name) <= 12 else name[:11] + "…"
-    return short if size is None else f"{short}\nn={size}"
+    return short if size is None else f"{short}\n({size})"

@@ -55,7 +55,7 @@ def latents(scenes: Sequence[Scene], class_names: Sequence[str], until: Sequence
         _centers(went, item.achieved, item, class_names, "+")
         kappa = "" if row else f"epoch {item.epoch}: "
         for ax, title in ((before, f"{kappa}what the user saw"), (asked, "what the user asked for"),
-                          (went, f"where the model was at epoch {end}")):  # fmt: skip
+                          (went, f"the model at epoch {end}")):  # fmt: skip
             ax.set_title(title, fontsize=10.5, fontweight="bold" if row == 0 else "normal",
                          color=INK if row == 0 else MUTED)  # fmt: skip
     _legend(made)

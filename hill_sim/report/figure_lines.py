@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from hill_sim.report.study import KIND_TITLES
 from hill_sim.report.style import INK, MUTED, RULE, WIDTH, figure, setting_colors, zero_line
@@ -66,6 +67,7 @@ def lines(
         ax.text(1, 1.02, KIND_TITLES[kinds[user]].lower().rstrip("s") if kinds[user] != "strategy" else "",
                 transform=ax.transAxes, ha="right", va="bottom", fontsize=8.5, color=MUTED)  # fmt: skip
         ax.set_ylim(low, high)
+        ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         ax.grid(axis="y", color=RULE, linewidth=0.6)
         sns.despine(ax=ax, left=True)
         if index + columns >= len(users):  # nothing below: this panel carries the x axis of its column

@@ -22,7 +22,7 @@ from hill_sim.risk.comparison import REFERENCES
 from hill_sim.trial import CE_SCALED
 
 HARM = {
-    "worst_recall_change": ("recall of the worst class", 1),
+    "worst_recall_change": ("worst class's recall", 1),
     "negative_flips": ("negative flips", -1),
     "positive_flips": ("positive flips", 1),
     "churn": ("churn", 0),
