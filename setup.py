@@ -69,6 +69,14 @@ def cudart(root: Path) -> Path | None:
     return None
 
 
+def nvcc_command(nvcc: Path, source: str, target: str, include: list[str]) -> list[str]:
+    archs = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHS]
+    archs.append(f"-gencode=arch=compute_{ARCHS[-1]},code=compute_{ARCHS[-1]}")
+    host = ["-Xcompiler", "-fPIC,-fvisibility=hidden", f"-DTORCH_TARGET_VERSION={TORCH_TARGET}ULL", "-DUSE_CUDA"]
+    folders = [f"-isystem={folder}" for folder in include]
+    return [str(nvcc), "-std=c++17", "-O3", *archs, *host, *folders, "-c", source, "-o", target]
+
+
 class Build(build_ext):
     """Compiles part by part, so that in `auto` a part that fails costs only itself, and writes `_build.json`."""
 
@@ -113,21 +121,21 @@ class Build(build_ext):
     def build_cuda(self, part: "Part") -> None:
         nvcc, root = cuda_toolkit()
         library = cudart(root)
-        archs = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHS]
-        archs.append(f"-gencode=arch=compute_{ARCHS[-1]},code=compute_{ARCHS[-1]}")
         Path(self.build_temp).mkdir(parents=True, exist_ok=True)
         objects = []
         for source in part.sources:
             objects.append(str(Path(self.build_temp) / (Path(source).stem + ".cu.o")))
-            include = [f"-I{folder}" for folder in part.include_dirs]
-            host = ["-Xcompiler", "-fPIC,-fvisibility=hidden", f"-DTORCH_TARGET_VERSION={TORCH_TARGET}ULL", "-DUSE_CUDA"]
-            command = [str(nvcc), "-std=c++17", "-O3", *archs, *host, *include, "-c", source, "-o", objects[-1]]
-            print(" ".join(command))
-            subprocess.run(command, check=True)
+            done = subprocess.run(nvcc_command(nvcc, source, objects[-1], part.include_dirs), capture_output=True, text=True)
+            print(done.stdout, done.stderr, sep="", end="", file=sys.stderr)
+            if done.returncode != 0:
+                wrong = [line for line in done.stderr.splitlines() if "error" in line]
+                raise Missing(f"nvcc failed on {source}: {(wrong or ['exit status ' + str(done.returncode)])[0]}")
         out = Path(self.get_ext_fullpath(part.name))
         out.parent.mkdir(parents=True, exist_ok=True)
-        link = [os.environ.get("CXX", "g++"), "-shared", *objects, "-o", str(out), f"-L{library}", "-lcudart_static"]
-        subprocess.run([*link, "-lrt", "-lpthread", "-ldl"], check=True)
+        # libtorch brings in libtorch_cuda where that exists, so linking works with a CPU torch as well.
+        torch = ["-Wl,--no-as-needed", f"-L{package_folder('torch') / 'lib'}", "-ltorch", "-ltorch_cpu"]
+        link = [os.environ.get("CXX", "g++"), "-shared", "-s", *objects, "-o", str(out), *torch]
+        subprocess.run([*link, f"-L{library}", "-lcudart_static", "-lrt", "-lpthread", "-ldl"], check=True)
 
 
 class Part(Extension):
@@ -161,4 +169,5 @@ WANTED = {"auto": ("cpu", "numpy", "cuda"), "cpu": ("cpu", "numpy"), "cuda": ("c
 if MODE not in WANTED:
     raise SystemExit(f"HILL_SIM_BUILD must be one of {', '.join(WANTED)}, not {MODE!r}")
 
-setup(ext_modules=[PARTS[part] for part in WANTED[MODE]], cmdclass={"build_ext": Build})
+if __name__ == "__main__":  # csrc/cuda/report.py reads this file for the toolkit and the flags
+    setup(ext_modules=[PARTS[part] for part in WANTED[MODE]], cmdclass={"build_ext": Build})

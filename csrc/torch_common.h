@@ -61,6 +61,7 @@ inline Shape check_samples(const Tensor& z, const Tensor& y, int64_t classes) {
   const Shape s{z.size(0), z.size(1), z.size(2), classes};
   STD_TORCH_CHECK(s.D > 0, "z: needs a coordinate");
   STD_TORCH_CHECK(s.B < (int64_t{1} << 31) && classes < (int64_t{1} << 31), "z: too many samples or classes");
+  STD_TORCH_CHECK(classes > 0 || s.P * s.B == 0, "y: there are labels but no classes");
   STD_TORCH_CHECK(z.scalar_type() == ScalarType::Float || z.scalar_type() == ScalarType::Double, "z: must be float32 or float64");
   check("y", y, {s.P, s.B}, ScalarType::Long, z);
   return s;

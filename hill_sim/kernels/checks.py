@@ -66,6 +66,8 @@ def class_count(name: str, target: Tensor, dims: int) -> int:
 def check_labels(y: Tensor, classes: int) -> None:
     """Checks 0 <= y < C. Skipped on a GPU, where it would wait for the device (a kernel there gives NaN instead), and
     while torch.compile traces."""
+    if y.numel() > 0 and classes == 0:
+        raise InvalidInput("y: there are labels, but the targets have no classes")
     if y.numel() == 0 or y.device.type != "cpu" or torch.compiler.is_compiling():
         return
     low, high = (int(v) for v in y.aminmax())
