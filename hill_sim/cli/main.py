@@ -6,7 +6,8 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, get_type_hints
 
 import tyro
@@ -41,13 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # so that `--policy mine:User` finds mine.py here
-    _log_to_stderr()
     try:
-        return (
-            _bench(argv[1], argv[2:])
-            if argv[:1] == ["bench"] and argv[1:2] in (["kernels"], ["engine"])
-            else _call(argv)
-        )
+        with _log_on_stderr():
+            if argv[:1] == ["bench"] and argv[1:2] in (["kernels"], ["engine"]):
+                return _bench(argv[1], argv[2:])
+            return _call(argv)
     except HillError as error:
         print(f"hill-sim: {error}", file=sys.stderr)
         return 2
@@ -73,10 +72,13 @@ def _bench(what: str, argv: Sequence[str]) -> int:
     return 0
 
 
-def _log_to_stderr() -> None:
-    logger = logging.getLogger("hill_sim")
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("hill-sim: %(message)s"))
-        logger.addHandler(handler)
-        logger.propagate = False
+@contextmanager
+def _log_on_stderr() -> Iterator[None]:
+    """Warnings of hill_sim as lines on stderr, while the command runs."""
+    logger, handler = logging.getLogger("hill_sim"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("hill-sim: %(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

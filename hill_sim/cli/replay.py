@@ -28,7 +28,8 @@ def main(given: Replay) -> int:
     from hill_sim.sweep.run import kind_of
 
     backend = pinned["backends"][kind_of(stored.trial)]
-    again = simulate([stored.trial], pmax=1, share=False, device=pinned["device"], backend=backend).results[0]
+    made_with = {"device": pinned["device"], "backend": backend, "kernels": pinned["kernels"]}
+    again = simulate([stored.trial], pmax=1, share=False, **made_with).results[0]
     differences = differing(stored, again)
     print(f"{label}, seed {stored.trial.seed}, {matches[0]}: ", end="")
     if not differences:

@@ -83,8 +83,8 @@ def run_sweep(
         spec: from `read_sweep`.
         folder: made if it is not there; if it is, it must hold the same sweep.
         workers: processes, one thread each; "auto" is the cores this process may use (on a GPU: 1).
-        device, backend, pmax: of `simulate`. What "auto" comes to is pinned by the first call: a sweep resumed on
-            another device or backend would mix results that differ in the last bits.
+        device, backend, pmax: of `simulate`. What "auto" comes to, for the loss kernels too, is pinned by the first
+            call: a sweep resumed with others would mix results that differ in the last bits.
         retry_failed: run trials again that failed before.
         progress: a bar on stderr, if that is a terminal.
         simulate: in place of the engine, called in this process.
@@ -103,9 +103,12 @@ def run_sweep(
     executor: Executor = InProcess(simulate, engine) if simulate else LocalWorkers(number, engine)
     try:
         places = _resolved(planned, pmax)
+        chosen = None if (path / RESULTS).exists() else _chosen(places, device, backend)
         with RunFolder.claim(path, spec), _named_database_errors(path), ResultStore(path / RESULTS) as store:
-            pinned = _pinned(store, places, device, backend)
-            engine["device"] = pinned["device"]
+            stored = json.loads(store.meta("pinned") or "null")
+            pinned = _confirmed(stored, device, backend) if stored else chosen or _chosen(places, device, backend)
+            store.set_meta({"pinned": json.dumps(pinned)})
+            engine.update(device=pinned["device"], kernels=pinned["kernels"])
             if retry_failed:
                 store.forget(store.finished("failed"))
             finished = store.finished() & places.keys()
@@ -141,36 +144,49 @@ def _resolved(planned: Sequence[Planned], pmax: int | str) -> dict[str, tuple[in
     return {trial.key: (position, item) for position, (trial, item) in enumerate(resolved.items())}
 
 
-def _pinned(store: ResultStore, places: Mapping[str, tuple[int, Planned]], device: str, backend: str) -> dict[str, Any]:
-    """Device and backends of the whole sweep: what an earlier call wrote down, or chosen and written down now."""
-    stored = json.loads(store.meta("pinned") or "{}")
-    if stored:
-        for name, asked, was in (
-            ("device", device, {stored["device"]}),
-            ("backend", backend, set(stored["backends"].values())),
-        ):
-            if asked != "auto" and {asked} != was:
-                raise InvalidInput(f"{name}: {asked!r} is not {' or '.join(sorted(was))}, with which this sweep began")
-        if stored["device"].startswith("cuda") and not _has_gpu():
-            raise Unavailable("device: this sweep began on a GPU, and torch finds none here")
-        if stored["hill_sim"] != hill_sim.__version__:
-            log.warning("this sweep began under hill-sim %s; its trials will be a mixture", stored["hill_sim"])
-        return dict(stored)
+def _confirmed(stored: dict[str, Any], device: str, backend: str) -> dict[str, Any]:
+    """What an earlier call pinned, if it can be had again; raises if something else is asked for by name."""
+    began_with = {"device": {stored["device"]}, "backend": set(stored["backends"].values())}
+    for name, asked in (("device", device), ("backend", backend)):
+        if asked != "auto" and {asked} != began_with[name]:
+            was = " or ".join(sorted(began_with[name]))
+            raise InvalidInput(f"{name}: {asked!r} is not {was}, with which this sweep began")
+    if stored["device"].startswith("cuda") and not _has_gpu():
+        raise Unavailable("device: this sweep began on a GPU, and torch finds none here")
+    for name, now in _versions().items():
+        if stored[name] != now:
+            log.warning("this sweep began under %s %s, here is %s: last bits may differ", name, stored[name], now)
+    return stored
+
+
+def _chosen(places: Mapping[str, tuple[int, Planned]], device: str, backend: str) -> dict[str, Any]:
+    """Device, backends and kernels of a new sweep: what is asked for by name, and what "auto" comes to here."""
     import torch
 
     from hill_sim.engine.choose import make_backend
     from hill_sim.engine.planning import base_of
+    from hill_sim.kernels.dispatch import resolve as kernels_for
 
-    chosen = ("cuda" if _has_gpu() else "cpu") if device == "auto" else device
+    if device == "auto":
+        device = "cuda" if _has_gpu() else "cpu"
     backends = {}
     for _, item in places.values():
         kind = kind_of(item.trial)
         if kind not in backends:
-            backends[kind] = make_backend(backend, base_of(item.trial), torch.device(chosen)).name
-    pinned = {"device": chosen, "backends": backends, "hill_sim": hill_sim.__version__, "torch": torch.__version__,
-              "python": platform.python_version(), "machine": platform.machine()}  # fmt: skip
-    store.set_meta({"pinned": json.dumps(pinned)})
-    return pinned
+            backends[kind] = make_backend(backend, base_of(item.trial), torch.device(device)).name
+    kernels = kernels_for("auto", torch.device(device).type)
+    return {"device": device, "backends": backends, "kernels": kernels, **_versions()}
+
+
+def _versions() -> dict[str, str]:
+    import torch
+
+    return {
+        "hill_sim": hill_sim.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
 
 
 def _check_device(device: str) -> None:

@@ -71,6 +71,18 @@ def test_one_worker_gives_the_same_to_the_bit(reference: Path, tmp_path: Path) -
     assert_same_results(tmp_path / "one", reference)
 
 
+def test_a_driver_killed_while_it_made_the_folder_leaves_nothing_in_the_way(reference: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    (folder / ".lock").write_text("1")
+    (folder / f"{SPEC}.part").write_text("name: ti")
+    with pytest.raises(SystemExit):
+        run_sweep(tiny(), folder, simulate=CutShort(0))
+    (folder / RESULTS).write_bytes(b"")  # as SQLite leaves it before its first transaction
+    run_sweep(tiny(), folder, simulate=simulate)
+    assert_same_results(folder, reference)
+
+
 class CutShort:
     """The engine, until it has been called `calls` times: then the process seems to die."""
 
@@ -153,6 +165,7 @@ def test_options_that_cannot_be_are_one_line(
     with pytest.raises(error) as caught:
         run_sweep(tiny(), tmp_path / "new", simulate=CutShort(0), **options)
     assert str(caught.value).startswith(message)
+    assert not (tmp_path / "new").exists()
 
 
 def test_trials_that_no_task_can_run_are_refused_before_a_folder_is_made(tmp_path: Path) -> None:
@@ -170,6 +183,17 @@ def test_what_a_sweep_began_with_stays_pinned(reference: Path, tmp_path: Path) -
         run_sweep(tiny(), reference, backend=other, simulate=CutShort(0))
     run_sweep(tiny(seeds=1), tmp_path / "loop", backend="loop", simulate=simulate)
     assert set(load_results(tmp_path / "loop").info["pinned"]["backends"].values()) == {"loop"}
+
+
+def test_a_change_of_versions_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        run_sweep(tiny(), tmp_path, simulate=CutShort(0))
+    with ResultStore(tmp_path / RESULTS) as store:
+        pinned = json.loads(store.meta("pinned") or "")
+        store.set_meta({"pinned": json.dumps({**pinned, "torch": "2.11.0"})})
+    with pytest.raises(SystemExit):
+        run_sweep(tiny(), tmp_path, simulate=CutShort(0))
+    assert "this sweep began under torch 2.11.0, here is " in caplog.text
 
 
 def test_a_second_driver_is_refused_by_name(tmp_path: Path) -> None:
