@@ -40,11 +40,9 @@ def leaderboard_text(runs: RunSet) -> str:
     if study.failed:
         lines.append(f"{count_of(len(study.failed), 'trial')} failed, left out above (with their seed)")
     if study.settings:
+        lines.append("+ beats the twin and every control  - loses to the twin  ~ gains, but not clearly over controls")
         lines.append(
-            "+ beats the twin and every control  - loses to the twin  ~ gains, but not clearly over controls"
-        )
-        lines.append(
-            "k/n: better than the twin in k of n seeds.  Interquartile means, 95 % bootstrap intervals over seeds."
+            "k/n: better than the twin in k of n seeds. Interquartile means, 95 % bootstrap intervals over seeds."
         )
     return "\n".join(line.rstrip() for line in lines)
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hill_sim.engine.results import EPOCH_COLUMNS, RunSet, TrialResult
+from hill_sim.engine.results import EPOCH_COLUMNS, Outcome, RunSet, TrialResult
 from hill_sim.errors import HillError
 from hill_sim.registry import CONFLICTS, CONTROLS, STRATEGIES
 from hill_sim.risk.comparison import COLUMNS, compare
@@ -51,7 +51,8 @@ class Study:
     def of(cls, runs: RunSet) -> Study:
         table = runs.outcomes.assign(place=np.arange(len(runs.results)))
         if table.empty:
-            table = table.reindex(columns=[*table.columns, *_PER_USER, "status", "seed"])
+            names = [f.name for kind in (Trial, Outcome) for f in fields(kind)]
+            table = pd.DataFrame(columns=[*names, "place"])
         table["user"] = runs.info.get("labels") or _users(table)
         table["setting"] = _settings(table, runs.info.get("cases"))
         trials = table[table["policy"] != TWIN].reset_index(drop=True)

@@ -81,6 +81,7 @@ def zero_line(axes: Axes, vertical: bool) -> None:
 def png(made: Figure, path: Path, dpi: int = 144) -> bytes:
     """Write a figure as PNG; returns the bytes."""
     made.savefig(path, format="png", dpi=dpi)
+    made.set_layout_engine("none")  # laid out now; doing it again for the SVG would only cost time
     return path.read_bytes()
 
 
