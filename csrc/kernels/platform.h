@@ -18,6 +18,15 @@
 #endif
 #define HILL_INLINE inline __attribute__((always_inline))
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define HILL_GAP 64  // between two pieces of scratch, so that running over the end of one is noticed
+#else
+#define HILL_GAP 0
+#define ASAN_POISON_MEMORY_REGION(from, size)
+#define ASAN_UNPOISON_MEMORY_REGION(from, size)
+#endif
+
 namespace hill {
 
 // Runs body(i, context) for i in [0, n), in any order and on any threads. A kernel's result never depends on which.
@@ -53,6 +62,7 @@ class Scratch {
       if (block_ == nullptr) throw std::bad_alloc();
       capacity_ = round_up(bytes);
     }
+    ASAN_UNPOISON_MEMORY_REGION(block_, capacity_);
   }
 
   void trim() {
@@ -63,12 +73,13 @@ class Scratch {
   T* take(int64_t count) {
     T* result = reinterpret_cast<T*>(block_ + used_);
     used_ += size_of<T>(count);
+    ASAN_POISON_MEMORY_REGION(reinterpret_cast<char*>(result + count), size_of<T>(count) - static_cast<size_t>(count) * sizeof(T));
     return result;
   }
 
   template <class T>
   static size_t size_of(int64_t count) {
-    return round_up(static_cast<size_t>(count) * sizeof(T));
+    return round_up(static_cast<size_t>(count) * sizeof(T) + HILL_GAP);
   }
 
   Scratch() = default;
@@ -79,6 +90,7 @@ class Scratch {
  private:
   static size_t round_up(size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
   void release() {
+    ASAN_UNPOISON_MEMORY_REGION(block_, capacity_);
     std::free(block_);
     block_ = nullptr;
     capacity_ = 0;
@@ -92,7 +104,9 @@ class Scratch {
 // True when all labels are in [0, classes). `bad` receives the first one that is not.
 inline bool labels_fit(const int64_t* y, int64_t count, int64_t classes, int64_t* bad) {
   uint64_t wrong = 0;
-  for (int64_t i = 0; i < count; ++i) wrong |= static_cast<uint64_t>(static_cast<uint64_t>(y[i]) >= static_cast<uint64_t>(classes));
+  for (int64_t i = 0; i < count; ++i) {
+    wrong |= static_cast<uint64_t>(static_cast<uint64_t>(y[i]) >= static_cast<uint64_t>(classes));  // negative ones wrap around
+  }
   if (wrong == 0) return true;
   for (int64_t i = 0; i < count; ++i) {
     if (y[i] < 0 || y[i] >= classes) {
