@@ -68,24 +68,24 @@ T* data(const Tensor& t) {
   return static_cast<T*>(t.data_ptr());
 }
 
-// x [P, B, in], or [1, B, in] for all replicas -> logits [P, B, C], latents [P, padded B, H], whose last rows
-// hold nothing: so each replica's start at a multiple of 64 bytes (see hill_sim/engine/backends.py). Given, `saved` (of any shape, with
-// at least P times chain_saved_size elements) is filled for the backward pass: a buffer that the caller keeps, because
-// fresh memory of that size costs more in page faults than the products.
+// x [P, B, in], or [1, B, in] for all replicas -> logits [P, B, C], latents [P, padded B, H] (empty unless wanted). The
+// last rows of the latents hold nothing: so each replica's start at a multiple of 64 bytes (hill_sim/engine/backends.py).
+// Given, `saved` (of any shape, with at least P times chain_saved_size elements) is filled for the backward pass: a
+// buffer that the caller keeps, because fresh memory of that size costs more in page faults than the products.
 std::tuple<Tensor, Tensor> chain_forward(const Tensor& params, const Tensor& layout, const Tensor& x_in,
-                                         std::optional<Tensor> saved) {
+                                         std::optional<Tensor> saved, bool want_latents) {
   const Layers layers = read_layout(layout, params);
   const int64_t P = params.size(0);
   STD_TORCH_CHECK(x_in.dim() == 3 && (x_in.size(0) == P || x_in.size(0) == 1), "x: must be [P, B, in] or [1, B, in]");
   const int64_t B = x_in.size(1);
   check("x", x_in, {x_in.size(0), B, layers.inputs}, params.scalar_type(), params);
   const Tensor x = dense(x_in);
-  const Tensor logits = empty(params, {P, B, layers.classes}), latents = empty(params, {P, hill::padded(B), layers.hidden});
+  const Tensor logits = empty(params, {P, B, layers.classes}), latents = empty(params, {want_latents ? P : 0, hill::padded(B), layers.hidden});
   if (saved) check_saved(*saved, layers, params, B);
   by_dtype(params, [&](auto zero) {
     using T = decltype(zero);
     hill::chain_forward<T>(layers.chain, P, B, data<T>(params), params.size(1), data<T>(x), x.size(0) == 1 ? 0 : B * layers.inputs,
-                           data<T>(logits), data<T>(latents), saved ? data<T>(*saved) : nullptr, hill::serial_for);
+                           data<T>(logits), want_latents ? data<T>(latents) : nullptr, saved ? data<T>(*saved) : nullptr, hill::serial_for);
   });
   return {logits, latents};
 }
@@ -146,7 +146,7 @@ std::tuple<Tensor, Tensor> softmax_cross_entropy(const Tensor& logits_in, const 
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(hill_sim, m) {
-  m.def("chain_forward(Tensor params, Tensor layout, Tensor x, Tensor(a!)? saved) -> (Tensor, Tensor)");
+  m.def("chain_forward(Tensor params, Tensor layout, Tensor x, Tensor(a!)? saved, bool want_latents) -> (Tensor, Tensor)");
   m.def("chain_saved_size(Tensor params, Tensor layout, int B) -> int");
   m.def("chain_backward(Tensor params, Tensor layout, Tensor saved, Tensor dlogits, Tensor? dlatents, Tensor(a!) grads) -> "
         "Tensor(a!)");

@@ -114,7 +114,7 @@ void forward_rows(const Chain& chain, int64_t B, const T* params, const T* x, T*
       transpose(to, Bp, width, B, logits, width);
       break;
     }
-    if (l + 2 == n) transpose(to, Bp, width, B, latents, width);
+    if (l + 2 == n && latents != nullptr) transpose(to, Bp, width, B, latents, width);
     if (saved != nullptr) transpose(to, Bp, width, B, saved + Saved<T>::rows(chain, B, l + 1), padded(width));
     if (saved != nullptr) {
       in = to;
@@ -172,7 +172,7 @@ void chain_forward(const Chain& chain, int64_t P, int64_t B, const T* params, in
     for (int64_t begin = 0; begin < B; begin += step) {
       const int64_t rows = std::min(step, B - begin);
       forward_rows(chain, rows, params + p * row, x + p * x_stride + begin * chain.width[0], logits + (p * B + begin) * C,
-                   latents + (p * padded(B) + begin) * H, saved != nullptr ? saved + p * size : nullptr);
+                   latents != nullptr ? latents + (p * padded(B) + begin) * H : nullptr, saved != nullptr ? saved + p * size : nullptr);
     }
   };
   parallel_for(run, P, replica);

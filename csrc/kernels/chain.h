@@ -30,7 +30,7 @@ inline int64_t padded(int64_t n) { return (n + kPad - 1) / kPad * kPad; }
 int64_t chain_saved_size(const Chain& chain, int64_t B);
 
 // x [P, B, width[0]] (x_stride elements from one replica to the next; 0 shares one batch) -> logits [P, B, C],
-// latents [P, padded B, H] (B rows of each are written), and, unless null, saved [P, chain_saved_size].
+// latents [P, padded B, H] (unless null; B rows of each are written), and, unless null, saved [P, chain_saved_size].
 template <class T>
 void chain_forward(const Chain& chain, int64_t P, int64_t B, const T* params, int64_t row, const T* x, int64_t x_stride, T* logits,
                    T* latents, T* saved, ParallelFor run);

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from hill_sim.engine.arena import Arena
+from hill_sim.engine.arena import Arena, Layout
 from hill_sim.errors import Unavailable
 from hill_sim.kernels import library
 from hill_sim.models.mlp import MLP
@@ -40,6 +40,9 @@ class Backend(Protocol):
 
     def evaluate(self, arena: Arena, row: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [M,...] -> logits [M,C], latents [M,H] of one replica in evaluation mode."""
+
+    def evaluate_all(self, arena: Arena, x: Tensor) -> Tensor:
+        """x [M,...] -> logits [P,M,C] of every replica in evaluation mode."""
 
 
 def _whole_lanes(batch: Tensor) -> Tensor:
@@ -73,21 +76,24 @@ class ChainBackend:
             raise Unavailable("backend chain: runs on the CPU only")
         self._names = _layer_names(self.name, model)
         self._ops = torch.ops.hill_sim
+        self._layouts: dict[Layout, Tensor] = {}
         self._saved = torch.empty(0)  # of the step under way; kept, because new memory costs page faults each step
 
     def _layout(self, arena: Arena) -> Tensor:
         """int64 [3 layers + 1]: widths, places of the weights, places of the biases (csrc/torch_chain.cpp)."""
-        shapes, offsets = dict(arena.layout.shapes), arena.layout.offsets
-        widths = [shapes[self._names[0][0]][1], *(shapes[weight][0] for weight, _ in self._names)]
-        places = [[offsets[pair[i]] for pair in self._names] for i in range(2)]
-        return torch.tensor([*widths, *places[0], *places[1]])
+        if arena.layout not in self._layouts:
+            shapes, offsets = dict(arena.layout.shapes), arena.layout.offsets
+            widths = [shapes[self._names[0][0]][1], *(shapes[weight][0] for weight, _ in self._names)]
+            places = [[offsets[pair[i]] for pair in self._names] for i in range(2)]
+            self._layouts[arena.layout] = torch.tensor([*widths, *places[0], *places[1]])
+        return self._layouts[arena.layout]
 
     def forward(self, arena: Arena, x: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
         layout = self._layout(arena)
         size = len(x) * self._ops.chain_saved_size(arena.params, layout, x.shape[1])
         if self._saved.numel() < size or self._saved.dtype != x.dtype:
             self._saved = x.new_empty(size)
-        logits, latents = self._ops.chain_forward(arena.params, layout, x.flatten(2), self._saved)
+        logits, latents = self._ops.chain_forward(arena.params, layout, x.flatten(2), self._saved, True)
         return logits, latents[:, : x.shape[1]], (layout, self._saved)
 
     def latent_gradient(self, arena: Arena, saved: Any, dlogits: Tensor) -> Tensor:
@@ -98,8 +104,14 @@ class ChainBackend:
 
     def evaluate(self, arena: Arena, row: int, x: Tensor) -> tuple[Tensor, Tensor]:
         params = arena.params[row : row + 1]
-        logits, latents = self._ops.chain_forward(params, self._layout(arena), x.flatten(1).unsqueeze(0), None)
+        shared = x.flatten(1).unsqueeze(0)
+        logits, latents = self._ops.chain_forward(params, self._layout(arena), shared, None, True)
         return logits[0], latents[0, : len(x)]
+
+    def evaluate_all(self, arena: Arena, x: Tensor) -> Tensor:
+        shared = x.flatten(1).unsqueeze(0)
+        logits: Tensor = self._ops.chain_forward(arena.params, self._layout(arena), shared, None, False)[0]
+        return logits
 
 
 class BmmBackend:
@@ -143,6 +155,14 @@ class BmmBackend:
         weight, bias = self._names[-1]
         return torch.addmm(views[bias][row], latents, views[weight][row].T), latents
 
+    def evaluate_all(self, arena: Arena, x: Tensor) -> Tensor:
+        return _each(self, arena, x)
+
+
+def _each(backend: Backend, arena: Arena, x: Tensor) -> Tensor:
+    """`evaluate_all`, one replica after another: its activations stay in the cache."""
+    return torch.stack([backend.evaluate(arena, row, x)[0] for row in range(len(arena.params))])
+
 
 class LoopBackend:
     """One replica after another through the module itself."""
@@ -181,6 +201,9 @@ class LoopBackend:
         self._model.eval()
         params = {name: view[row] for name, view in arena.param_views.items()}
         return functional_call(self._model, params, (x,))
+
+    def evaluate_all(self, arena: Arena, x: Tensor) -> Tensor:
+        return _each(self, arena, x)
 
 
 class VmapBackend(LoopBackend):

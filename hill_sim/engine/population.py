@@ -127,8 +127,7 @@ class Population:
     def _evaluate(self) -> list[np.ndarray]:
         """Losses and accuracies [P] on validation and test; keeps the logits."""
         held_out, n = self.data.held_out, self.data.n_validation
-        rows = range(len(self))
-        self.held_out_logits = torch.stack([self.backend.evaluate(self.arena, row, held_out.x)[0] for row in rows])
+        self.held_out_logits = self.backend.evaluate_all(self.arena, held_out.x)
         measures: list[np.ndarray] = []
         for part in (slice(0, n), slice(n, None)):
             logits, y = self.held_out_logits[:, part], held_out.y[part].unsqueeze(0)
