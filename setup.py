@@ -29,7 +29,12 @@ ARCHS = os.environ.get("HILL_SIM_CUDA_ARCHS", "80;90").split(";")
 FLAGS = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-fvisibility=hidden", "-g0"]
 WARNINGS = ["-Wall", "-Wextra", "-Wno-psabi"]
 KERNELS = ["csrc/cpu/pair_separation.cpp", "csrc/cpu/structure_loss.cpp", "csrc/cpu/center_loss.cpp"]
-CUDA = ["csrc/cuda/pair_separation.cu", "csrc/cuda/structure_loss.cu", "csrc/cuda/center_loss.cu", "csrc/cuda/torch_ops.cu"]
+CUDA = [
+    "csrc/cuda/pair_separation.cu",
+    "csrc/cuda/structure_loss.cu",
+    "csrc/cuda/center_loss.cu",
+    "csrc/cuda/torch_ops.cu",
+]
 HEADERS = [str(p) for p in sorted(Path("csrc").rglob("*.h")) + sorted(Path("csrc").rglob("*.cuh"))]
 
 
@@ -45,10 +50,13 @@ def package_folder(name: str) -> Path:
 
 
 def cuda_toolkit() -> tuple[Path, Path]:
-    """(nvcc, root of its toolkit). nvcc may be a wrapper or a link, and CUDA_HOME may point at one: nvcc itself is asked
-    where it lives, and the answer counts only when headers and runtime library are there."""
+    """(nvcc, root of its toolkit). nvcc may be a wrapper or a link, and CUDA_HOME may point at one: nvcc itself is
+    asked where it lives, and the answer counts only when headers and runtime library are there."""
     homes = [os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")]
-    found = [str(Path(home) / "bin" / "nvcc") for home in homes if home] + [shutil.which("nvcc"), "/usr/local/cuda/bin/nvcc"]
+    found = [str(Path(home) / "bin" / "nvcc") for home in homes if home] + [
+        shutil.which("nvcc"),
+        "/usr/local/cuda/bin/nvcc",
+    ]
     tried = []
     for nvcc in dict.fromkeys(path for path in found if path and Path(path).is_file()):
         roots = [Path(nvcc).resolve().parent.parent]
@@ -125,7 +133,9 @@ class Build(build_ext):
         objects = []
         for source in part.sources:
             objects.append(str(Path(self.build_temp) / (Path(source).stem + ".cu.o")))
-            done = subprocess.run(nvcc_command(nvcc, source, objects[-1], part.include_dirs), capture_output=True, text=True)
+            done = subprocess.run(
+                nvcc_command(nvcc, source, objects[-1], part.include_dirs), capture_output=True, text=True
+            )
             print(done.stdout, done.stderr, sep="", end="", file=sys.stderr)
             if done.returncode != 0:
                 wrong = [line for line in done.stderr.splitlines() if "error" in line]
@@ -157,7 +167,10 @@ class Part(Extension):
             self.libraries = ["torch_cpu"]
         if self.part == "numpy":
             self.include_dirs = [str(package_folder("pybind11") / "include")]
-            self.define_macros = [("HILL_FLAGS", '"' + " ".join(FLAGS) + '"'), ("HILL_TORCH_TARGET", f"{TORCH_TARGET}ULL")]
+            self.define_macros = [
+                ("HILL_FLAGS", '"' + " ".join(FLAGS) + '"'),
+                ("HILL_TORCH_TARGET", f"{TORCH_TARGET}ULL"),
+            ]
 
 
 PARTS = {

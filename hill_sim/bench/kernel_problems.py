@@ -41,8 +41,8 @@ def make_problem(
 ) -> Problem:
     """Gaussian classes of unit deviation around class positions, times `scale`, plus `offset`.
 
-    In *dense* the classes lie on each other and nearly every pair is closer than its margin; in *mixed* about half of the
-    class pairs are; in *separated* none is.
+    In *dense* the classes lie on each other and nearly every pair is closer than its margin; in *mixed* about half of
+    the class pairs are; in *separated* none is.
     """
     g = torch.Generator().manual_seed(seed)
 

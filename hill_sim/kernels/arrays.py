@@ -40,7 +40,9 @@ class StructureArrays(NamedTuple):
     total: Array
 
 
-def pair_separation(z: ArrayLike, y: ArrayLike, margins: ArrayLike, *, grad: bool = False) -> tuple[Array, Array | None]:
+def pair_separation(
+    z: ArrayLike, y: ArrayLike, margins: ArrayLike, *, grad: bool = False
+) -> tuple[Array, Array | None]:
     """Value [P] and, if asked for, its gradient in the shape of z (else None)."""
     points, labels, (target,) = _inputs(z, y, margins)
     if compiled is None:
@@ -91,7 +93,9 @@ def structure_loss(
     wide = _lead(wide, 2, len(points))
     mask = mask if mask is None else _lead(mask, 2, len(points))
     numbers = [float(w) for w in weights]
-    values, gradient = _named(compiled.structure_loss, points, labels, middle, wide, mask, *numbers, FORMS[form], grad=grad)
+    values, gradient = _named(
+        compiled.structure_loss, points, labels, middle, wide, mask, *numbers, FORMS[form], grad=grad
+    )
     return StructureArrays(*values), gradient.reshape(shape) if grad else None
 
 

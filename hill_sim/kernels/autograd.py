@@ -1,7 +1,7 @@
 """Autograd functions over kernels that return value and gradient together (C++, CUDA, numba), for eager mode.
 
-Everything here is with respect to z alone, and once: a second derivative is refused, it never comes back without some of
-its terms. With ``create_graph=True`` the gradient is returned, and only differentiating *it* raises.
+Everything here is with respect to z alone, and once: a second derivative is refused, it never comes back without some
+of its terms. With ``create_graph=True`` the gradient is returned, and only differentiating *it* raises.
 """
 
 from collections.abc import Callable
@@ -49,9 +49,11 @@ class ValueAndGrad(torch.autograd.Function):
 
 
 class StructureLoss(torch.autograd.Function):
-    """The four terms, each [P] and each with an upstream gradient of its own; between the passes lies a state per class.
+    """The four terms, each [P] and each with an upstream gradient of its own; between the passes lies a state per
+    class.
 
-    `ahead` (z, y, *targets) -> (terms [4, P], state); `back` (z, y, state, four upstream gradients or None) -> gradient.
+    `ahead` (z, y, *targets) -> (terms [4, P], state); `back` (z, y, state, four upstream gradients or None) ->
+    gradient.
     """
 
     @staticmethod

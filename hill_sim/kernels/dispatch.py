@@ -36,7 +36,8 @@ def choose(backend: str, z: Tensor) -> Kernels:
 
 @torch.compiler.assume_constant_result
 def resolve(backend: str, device: str) -> str:
-    """The name of the backend that serves a request; torch.compile takes it for a constant, so that it can trace past it."""
+    """The name of the backend that serves a request; torch.compile takes it for a constant, so that it can trace past
+    it."""
     chosen = _CHOSEN.get((backend, device))
     if chosen is None:
         chosen = _CHOSEN[backend, device] = _resolve(backend, device)

@@ -1,12 +1,12 @@
 """The public functions: check the arguments, choose a backend, call it.
 
-Shapes: P replicas, B samples of a batch, D coordinates, C classes. z may be [B, D], which means P = 1; y and the targets may
-leave out P, which shares them among the replicas. Values are always [P]; gradients have the shape of z.
+Shapes: P replicas, B samples of a batch, D coordinates, C classes. z may be [B, D], which means P = 1; y and the
+targets may leave out P, which shares them among the replicas. Values are always [P]; gradients have the shape of z.
 Gradients are with respect to z only; a target that requires one is refused. At kinks (an exact tie, coincident points)
 the gradient is 0. NaN and infinity in z come out as NaN or infinity.
 
-``backend``: "auto" takes the first of cuda, cpp, numba and torch that can serve z; any other name is an explicit request,
-which raises `hill_sim.errors.Unavailable` when it cannot be met.
+``backend``: "auto" takes the first of cuda, cpp, numba and torch that can serve z; any other name is an explicit
+request, which raises `hill_sim.errors.Unavailable` when it cannot be met.
 """
 
 from collections.abc import Sequence
@@ -111,7 +111,8 @@ def pair_separation_and_grad(
 
 
 def center_loss(z: Tensor, y: Tensor, centers: Tensor, *, backend: Backend = "auto") -> Tensor:
-    """Mean over samples of |z_i - centers_{y_i}|^2, [P] (Wen et al. 2016, without the factor 1/2); 0 for an empty batch.
+    """Mean over samples of |z_i - centers_{y_i}|^2, [P] (Wen et al. 2016, without the factor 1/2); 0 for an empty
+    batch.
 
     Args:
         z: [P, B, D] samples.

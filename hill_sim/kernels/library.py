@@ -20,7 +20,8 @@ class Loaded(NamedTuple):
 
 @cache
 def build_record() -> dict[str, Any]:
-    """What the build wrote about itself: {"cpu": "built" or why not, "cuda": ..., "mode": ...}; empty if it never ran."""
+    """What the build wrote about itself: {"cpu": "built" or why not, "cuda": ..., "mode": ...}; empty if it never
+    ran."""
     path = FOLDER / "_build.json"
     record: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     return record

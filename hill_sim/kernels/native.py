@@ -1,7 +1,7 @@
 """The compiled kernels (C++ and CUDA) behind the same six functions as `reference`.
 
-The operators check their own arguments, so that a good call pays nothing here; when one refuses, the Python checks are run
-to name the argument. Import this module only when `library.load_cpu().ok`.
+The operators check their own arguments, so that a good call pays nothing here; when one refuses, the Python checks
+are run to name the argument. Import this module only when `library.load_cpu().ok`.
 
 In eager mode the differentiable functions are `torch.autograd.Function`s whose forward pass computes the gradient
 along with the value; while torch.compile traces, they are the operators with the formulas of `operators`.

@@ -1,4 +1,5 @@
-"""The same losses for machines without a C++ compiler: numba, one replica after the other, on NumPy views of the tensors.
+"""The same losses for machines without a C++ compiler: numba, one replica after the other, on NumPy views of the
+tensors.
 
 Compiled on first use and cached on disk. The loops let the compiler reorder sums (a vector needs it) but assume nothing
 about NaN, infinity or the sign of zero. While torch.compile traces, the reference is used instead.
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
+from numba import njit  # type: ignore[attr-defined, unused-ignore]
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -115,7 +116,9 @@ def _pairs(z: Array, y: Array, margins: Array, value: Array, grad: Array) -> Non
                     m[j] = margins[p, a, k]
             for i in range(start[a], start[a + 1]):
                 if coordinates == 2:
-                    row = _row_of_two(x[0, i], x[1, i], x[0, first:], x[1, first:], g[0, first:], g[1, first:], m[first:])
+                    row = _row_of_two(
+                        x[0, i], x[1, i], x[0, first:], x[1, first:], g[0, first:], g[1, first:], m[first:]
+                    )
                     total += row[0]
                     g[0, i] -= row[1]
                     g[1, i] -= row[2]
@@ -143,19 +146,26 @@ def _center(z: Array, y: Array, centers: Array, value: Array, grad: Array) -> No
         value[p] = total / batch if batch > 0 else 0
 
 
+# numba's own types do not say what a compiled function may be called with.
+PAIRS: Any = _pairs
+CENTER: Any = _center
+AHEAD: Any = structure_forward
+BACK: Any = structure_backward
+
+
 def _contiguous(*tensors: Tensor) -> list[Array]:
     return [t.detach().contiguous().numpy() for t in tensors]
 
 
 def _pairs_both(z: Tensor, y: Tensor, margins: Tensor) -> tuple[Tensor, Tensor]:
     value, grad = z.new_empty(z.shape[0]), z.new_empty(z.shape)
-    _pairs(*_contiguous(z, y, margins), value.numpy(), grad.numpy())
+    PAIRS(*_contiguous(z, y, margins), value.numpy(), grad.numpy())
     return value, grad
 
 
 def _center_both(z: Tensor, y: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
     value, grad = z.new_empty(z.shape[0]), z.new_empty(z.shape)
-    _center(*_contiguous(z, y, centers), value.numpy(), grad.numpy())
+    CENTER(*_contiguous(z, y, centers), value.numpy(), grad.numpy())
     return value, grad
 
 
@@ -164,14 +174,14 @@ def _structure_ahead(z: Tensor, y: Tensor, centers: Tensor, spreads: Tensor, *re
     terms = z.new_empty(4, z.shape[0])
     state = z.new_zeros(z.shape[0], centers.shape[1], 5 * z.shape[2] + 1)
     inputs = _contiguous(z, y, centers, spreads, touched, weights)
-    structure_forward(*inputs, FORMS[form], terms.numpy(), state.numpy())
+    AHEAD(*inputs, FORMS[form], terms.numpy(), state.numpy())
     return terms, state
 
 
 def _structure_back(z: Tensor, y: Tensor, state: Tensor, *upstream: Tensor | None) -> Tensor:
     grad = z.new_empty(z.shape)
     each = torch.stack([z.new_zeros(z.shape[0]) if g is None else g for g in upstream])
-    structure_backward(*_contiguous(z, y, state, each), grad.numpy())
+    BACK(*_contiguous(z, y, state, each), grad.numpy())
     return grad
 
 

@@ -1,7 +1,7 @@
 """Fakes of the torch operators, and the gradient formulas of the three differentiable ones.
 
-`torch.compile`, `torch.export` and `opcheck` go through these; eager code takes the shorter way of `autograd`. Imported once
-the operators are loaded.
+`torch.compile`, `torch.export` and `opcheck` go through these; eager code takes the shorter way of `autograd`.
+Imported once the operators are loaded.
 """
 
 from typing import Any

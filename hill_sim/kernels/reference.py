@@ -7,8 +7,8 @@ centers [P, C, D], spreads [P, C], margins [P, C, C]; all of them may drop the l
 Gradients are those of torch's autograd, with one convention: at a kink (a spread that is exactly right, a hinge exactly
 at its margin, two points that coincide) the gradient is 0. They are gradients with respect to z only.
 
-Two choices keep the numbers clean. The structure loss is computed relative to each replica's first sample, because it does
-not change under a shift, and float32 means lose their digits far from the origin. And every reduction runs inside
+Two choices keep the numbers clean. The structure loss is computed relative to each replica's first sample, because it
+does not change under a shift, and float32 means lose their digits far from the origin. And every reduction runs inside
 one replica in an order that does not depend on how many replicas there are, so that a replica's result is the same bit
 for bit whatever it is packed with.
 
@@ -64,7 +64,8 @@ def structure_loss(
     else:
         items = (n_held, n_held, n_pairs)
         terms = [w * s / n.clamp_min(1) for w, s, n in zip(weights, sums, items, strict=True)]
-    return StructureTerms(*terms, total=terms[0] + terms[1] + terms[2])
+    center, spread, separation = terms
+    return StructureTerms(center, spread, separation, total=center + spread + separation)
 
 
 def pair_separation(z: Tensor, y: Tensor, margins: Tensor) -> Tensor:

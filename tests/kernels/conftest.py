@@ -1,5 +1,5 @@
-"""Every test that takes `backend` runs once for each backend that this installation has; one that is missing skips, and says
-why, so that a run without a compiler or a GPU shows what it did not test."""
+"""Every test that takes `backend` runs once for each backend that this installation has; one that is missing skips,
+and says why, so that a run without a compiler or a GPU shows what it did not test."""
 
 import pytest
 import torch

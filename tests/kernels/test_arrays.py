@@ -33,7 +33,9 @@ def test_values(face, dtype, coordinates):
         np.testing.assert_array_equal(got[0], want[0].numpy())
         np.testing.assert_array_equal(got[1], want[1].numpy())
     weights = (1.0, 0.5, 2.0)
-    want, want_grad = kernels.structure_loss_and_grad(q.z, q.y, q.centers, q.spreads, touched=q.touched, weights=weights)
+    want, want_grad = kernels.structure_loss_and_grad(
+        q.z, q.y, q.centers, q.spreads, touched=q.touched, weights=weights
+    )
     got, grad = face.structure_loss(z, y, centers, spreads, touched=touched, weights=weights, grad=True)
     for a, b in zip(got, want, strict=True):
         np.testing.assert_array_equal(a, b.numpy())

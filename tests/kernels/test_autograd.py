@@ -1,4 +1,5 @@
-"""Gradients through autograd: gradcheck, random upstream gradients, opcheck, torch.compile, and second derivatives refused."""
+"""Gradients through autograd: gradcheck, random upstream gradients, opcheck, torch.compile, and second derivatives
+refused."""
 
 import pytest
 import torch
@@ -70,7 +71,7 @@ def test_raw_functions_ignore_requires_grad(backend, name):
     q = place(make_problem(2, 30, 2, 3), backend)
     want = both(name, q, backend)
     q.z.requires_grad_()
-    value, grad = getattr(kernels, f"{name}_and_grad")(*arguments(name, q), backend=backend)
+    _value, grad = getattr(kernels, f"{name}_and_grad")(*arguments(name, q), backend=backend)
     assert not grad.requires_grad
     assert torch.equal(grad.cpu(), want[1])
 
@@ -138,7 +139,9 @@ def test_opcheck(cpp, device):
             torch.library.opcheck(op.default, (z, q.y, *numbers), test_utils=some)
         _, state = ops.structure_loss(z, q.y, *numbers)
         upstream = torch.rand(2, dtype=torch.float64, device=device)
-        torch.library.opcheck(ops.structure_backward.default, (z, q.y, state, upstream, None, None, upstream), test_utils=some)
+        torch.library.opcheck(
+            ops.structure_backward.default, (z, q.y, state, upstream, None, None, upstream), test_utils=some
+        )
 
 
 @pytest.mark.slow

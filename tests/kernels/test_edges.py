@@ -37,7 +37,9 @@ def test_absent_classes_count_for_nothing(backend):
     many = Problem(
         z=few.z,
         y=few.y * 300,  # classes 0, 300, 600 of 601
-        centers=torch.full((1, 601, 2), NAN, dtype=torch.float64).index_copy(1, torch.tensor([0, 300, 600]), few.centers),
+        centers=torch.full((1, 601, 2), NAN, dtype=torch.float64).index_copy(
+            1, torch.tensor([0, 300, 600]), few.centers
+        ),
         spreads=torch.full((1, 601), NAN, dtype=torch.float64).index_copy(1, torch.tensor([0, 300, 600]), few.spreads),
         margins=torch.full((1, 601, 601), NAN, dtype=torch.float64),
         touched=torch.ones(1, 601, dtype=torch.bool),

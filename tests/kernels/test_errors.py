@@ -37,7 +37,10 @@ def q(backend):
         (lambda q: (q.z.tolist(), q.y, q.margins), r"z: a torch.Tensor is needed, got list"),
         (lambda q: (q.z.to_sparse(), q.y, q.margins), r"z: a dense tensor is needed"),
         (lambda q: (q.z, q.y.int(), q.margins), r"y: dtype must be int64, got torch.int32"),
-        (lambda q: (q.z, q.y[:, :4], q.margins), r"y: shape must be \[P, B\] = \[2, 10\] or \[B\] = \[10\], got \[2, 4\]"),
+        (
+            lambda q: (q.z, q.y[:, :4], q.margins),
+            r"y: shape must be \[P, B\] = \[2, 10\] or \[B\] = \[10\], got \[2, 4\]",
+        ),
         (lambda q: (q.z, q.y, q.margins.double()), r"margins: dtype must be that of z"),
         (lambda q: (q.z, q.y, q.margins[:, :2]), r"margins: shape must be \[P, C, C\]"),
         (lambda q: (q.z, q.y, q.margins[:1]), r"margins: shape must be \[P, C, C\] = \[2, 3, 3\]"),
@@ -67,14 +70,14 @@ def test_labels_out_of_range(backend, pair, structure, label):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(touched=torch.ones(2, 3)), r"touched: must be a bool tensor or None, got torch.float32"),
-        (dict(touched=torch.ones(2, 4, dtype=torch.bool)), r"touched: shape must be \[P, C\] = \[2, 3\]"),
-        (dict(touched=[True]), r"touched: must be a bool tensor or None, got list"),
-        (dict(form="sum"), r"form: must be 'paper' or 'mean', got 'sum'"),
-        (dict(weights=(1, 1)), r"weights: needs three .* got 2"),
-        (dict(weights=(1, 1, "1")), r"weights: each must be a number or a tensor \[P\], got str"),
-        (dict(weights=(1, 1, torch.ones(5))), r"weights: a tensor must be \[P\] = \[2\], got \[5\]"),
-        (dict(weights=(1, 1, torch.ones(2, dtype=torch.float64))), r"weights: dtype must be that of z"),
+        ({"touched": torch.ones(2, 3)}, r"touched: must be a bool tensor or None, got torch.float32"),
+        ({"touched": torch.ones(2, 4, dtype=torch.bool)}, r"touched: shape must be \[P, C\] = \[2, 3\]"),
+        ({"touched": [True]}, r"touched: must be a bool tensor or None, got list"),
+        ({"form": "sum"}, r"form: must be 'paper' or 'mean', got 'sum'"),
+        ({"weights": (1, 1)}, r"weights: needs three .* got 2"),
+        ({"weights": (1, 1, "1")}, r"weights: each must be a number or a tensor \[P\], got str"),
+        ({"weights": (1, 1, torch.ones(5))}, r"weights: a tensor must be \[P\] = \[2\], got \[5\]"),
+        ({"weights": (1, 1, torch.ones(2, dtype=torch.float64))}, r"weights: dtype must be that of z"),
     ],
 )
 def test_structure_options(backend, structure, q, options, message):

@@ -10,7 +10,18 @@ from hill_sim.bench.kernel_problems import make_problem
 from . import oracles
 from .helpers import both, error, one, place
 
-SIZES = [(1, 1, 1), (2, 2, 2), (7, 1, 3), (16, 2, 2), (17, 3, 4), (41, 4, 5), (41, 5, 3), (33, 17, 6), (48, 64, 4), (60, 2, 100)]
+SIZES = [
+    (1, 1, 1),
+    (2, 2, 2),
+    (7, 1, 3),
+    (16, 2, 2),
+    (17, 3, 4),
+    (41, 4, 5),
+    (41, 5, 3),
+    (33, 17, 6),
+    (48, 64, 4),
+    (60, 2, 100),
+]
 
 
 @pytest.mark.parametrize(("batch", "coordinates", "classes"), SIZES)

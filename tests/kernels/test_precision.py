@@ -1,7 +1,7 @@
 """float32 against the float64 reference: odd sizes, many classes, far from the origin, tiny and huge scales.
 
-Values and gradients, as vectors, within 1e-5 relative. The reference is given the float32 inputs, so what is measured is
-the kernel's own error and not the rounding of its inputs.
+Values and gradients, as vectors, within 1e-5 relative. The reference is given the float32 inputs, so what is measured
+is the kernel's own error and not the rounding of its inputs.
 """
 
 import pytest
@@ -12,14 +12,14 @@ from hill_sim.bench.kernel_problems import make_problem
 from .helpers import LOSSES, both, error, place
 
 CASES = [
-    *[dict(batch=b, coordinates=d) for b in (1, 41, 401) for d in (1, 2, 3, 5, 17, 64)],
-    dict(batch=1271, coordinates=2),
-    dict(batch=1271, coordinates=2, classes=1000),
-    dict(batch=401, coordinates=2, classes=1),
-    *[dict(batch=401, coordinates=d, offset=1000.0) for d in (2, 3, 17, 64)],
-    *[dict(batch=401, coordinates=d, scale=s) for d in (2, 64) for s in (1e-3, 1e4)],
-    *[dict(batch=401, coordinates=d, regime="mixed") for d in (2, 8, 64)],
-    dict(batch=401, coordinates=64, regime="separated"),
+    *[{"batch": b, "coordinates": d} for b in (1, 41, 401) for d in (1, 2, 3, 5, 17, 64)],
+    {"batch": 1271, "coordinates": 2},
+    {"batch": 1271, "coordinates": 2, "classes": 1000},
+    {"batch": 401, "coordinates": 2, "classes": 1},
+    *[{"batch": 401, "coordinates": d, "offset": 1000.0} for d in (2, 3, 17, 64)],
+    *[{"batch": 401, "coordinates": d, "scale": s} for d in (2, 64) for s in (1e-3, 1e4)],
+    *[{"batch": 401, "coordinates": d, "regime": "mixed"} for d in (2, 8, 64)],
+    {"batch": 401, "coordinates": 64, "regime": "separated"},
 ]
 
 
@@ -35,7 +35,8 @@ def test_float32(kernel_backend, name, case):
 
 @pytest.mark.parametrize("coordinates", [2, 20])
 def test_near_pairs_in_a_wide_layout(kernel_backend, coordinates):
-    """Two classes on top of each other, 1e4 times closer than the layout is wide: inner products alone would lose them."""
+    """Two classes on top of each other, 1e4 times closer than the layout is wide: inner products alone would lose
+    them."""
     q = make_problem(1, 200, coordinates, 2, scale=0.01)
     z = q.z.clone()
     z[:, ::2] += 50.0

@@ -52,7 +52,11 @@ def test_names_of_classes(name, backend, q, seed):
     names = torch.randperm(q.centers.shape[1], generator=torch.Generator().manual_seed(seed))
     place = names.argsort()  # class c is now called names[c]; row k of a target is that of class place[k]
     renamed = changed(
-        q, y=names[q.y], centers=q.centers[:, place], spreads=q.spreads[:, place], margins=q.margins[:, place][:, :, place]
+        q,
+        y=names[q.y],
+        centers=q.centers[:, place],
+        spreads=q.spreads[:, place],
+        margins=q.margins[:, place][:, :, place],
     )
     close(both(name, renamed, backend), both(name, q, need(backend)))
 
