@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import platform
 import shutil
@@ -78,8 +77,19 @@ def _device() -> list[Finding]:
 
 
 def _kernels() -> list[Finding]:
-    status = importlib.import_module("hill_sim.kernels.status")
-    return [Finding(f"kernels {item.backend}", item.state, item.problem) for item in status.status()]
+    import torch
+
+    from hill_sim.kernels.status import status
+
+    kernels = status()
+    wanted = {"cpp": "install a C++ compiler and build again (make): slower kernels serve until then"}
+    if torch.cuda.is_available():
+        wanted["cuda"] = "install nvcc and build again (make): plain torch serves on the GPU until then"
+    found = []
+    for backend in (*kernels.backends, kernels.numpy):
+        value = f"{'usable' if backend.usable else 'not usable'}: {backend.reason}"
+        found.append(Finding(f"kernels {backend.name}", value, "" if backend.usable else wanted.get(backend.name, "")))
+    return [*found, Finding("kernels auto", f"{kernels.auto['cpu']} on the CPU, {kernels.auto['cuda']} on a GPU")]
 
 
 def _memory() -> list[Finding]:

@@ -45,7 +45,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def wheel(source: Path) -> Path:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", "dist", "."]
-    run(command, source)
+    run(command, source, HILL_SIM_BUILD="cpu")
     (path,) = (source / "dist").glob("hill_sim-*.whl")
     return path
 
@@ -69,6 +69,7 @@ def test_the_wheel_holds_the_linked_folders_as_real_files(wheel: Path) -> None:
     }
     assert homes <= names
     assert "name: quickstart" in quickstart
+    assert "hill_sim/kernels/_ops.so" in names
     assert {"hill_sim/py.typed", "hill_sim/report/report.html", "hill_sim/report/report.css"} <= names
     assert {f"hill_sim/experiments/{path.name}" for path in (ROOT / "experiments").glob("*.yaml")} <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"hill_sim"}, "nothing else is installed globally"
