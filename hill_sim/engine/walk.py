@@ -227,16 +227,15 @@ class Walker:
             source = Source(population, row, path)
             yield from self._fail(segment, source, f"training diverged: the loss is not finite in epoch {bad}")
             return
-        done_here = bool(segment.finished) or any(child.edited for child in segment.children)
-        if path.past and done_here:
-            path = replace(path, closed=(*path.closed, self._close(population, row, path.past[-1])))
+        ended = path  # for those whose last edit has had its say: they stop here, or edit again
+        if path.past and (segment.finished or any(child.edited for child in segment.children)):
+            ended = replace(path, closed=(*path.closed, self._close(population, row, path.past[-1])))
         if segment.finished:
-            result = self._result(population, row, path)
+            result = self._result(population, row, ended)
             for trial in segment.finished:
                 yield trial, result
-        if segment.children:
-            for child in segment.children:
-                self._wait(Waiting(child, Source(population, row, path)))
+        for child in segment.children:
+            self._wait(Waiting(child, Source(population, row, ended if child.edited else path)))
 
     def _close(self, population: Population, row: int, interaction: OpenInteraction) -> Interaction:
         latents = population.outputs(row, self._put(interaction.shown.x))[1].double().cpu().numpy()
