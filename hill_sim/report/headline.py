@@ -12,6 +12,7 @@ from hill_sim.risk.comparison import REFERENCES
 from hill_sim.trial import CE_SCALED
 
 NAMED = 3
+_AGAINST = "Points of test accuracy against the twin"
 
 
 @dataclass(frozen=True)
@@ -62,20 +63,20 @@ def _few(judged: Sequence[Verdict], where: str) -> Statement:
 def _helped(judged: Sequence[Verdict], where: str) -> Statement:
     users = [v for v in judged if v.kind != "control"]
     if helps := _by_gain(v for v in users if v.word == "helps"):
-        detail = "Against the twin; also clearly more than every control."
+        detail = f"{_AGAINST}; also clearly more than every control."
         return Statement("good", where, f"{_names(helps)} {_verb(helps, 'help')}.", _items(helps), detail)
     if gains := _by_gain(v for v in users if v.word in ("gains", "unproven")):
         lead = f"{_names(gains)} {_verb(gains, 'gain')}, but it may not be the user's doing."
-        return Statement("caution", where, lead, _items(gains), f"Against the twin.{_rivals(gains)}")
+        return Statement("caution", where, lead, _items(gains), f"{_AGAINST}.{_rivals(gains)}")
     closest = _by_gain(v for v in users if v.word == "unclear" and v.twin.iqm > 0)
     if not closest:
         return Statement("none", where, "No user helps.", detail="No user's gain over its twin stands out from chance.")
     best = closest[0]
-    detail = f"{best.user} comes closest, against its twin."
+    detail = f"{_AGAINST}; {best.user} comes closest."
     beaten = [n for n in ("hold", "random") if n not in best.unbeaten and n not in best.missing]
     if beaten:
         detail += f" It is clearly better than {listed(beaten)}: where it moves things matters."
-    return Statement("none", where, "No user helps beyond doubt.", _items(closest), detail)
+    return Statement("none", where, "No user helps beyond doubt.", _items(closest[:2]), detail)
 
 
 def _rivals(gains: Sequence[Verdict]) -> str:
@@ -89,11 +90,14 @@ def _harmed(study: Study, judged: Sequence[Verdict], where: str) -> Statement | 
     harms = _by_gain((v for v in judged if v.word == "harms" and v.kind != "control"), worst=True)
     if not harms:
         return None
-    onsets = [(v.user, onset(study, v.setting, v.user, -1)) for v in harms[:NAMED]]
-    told = [f"alpha {alpha:g} for {user}" for user, alpha in onsets if alpha is not None]
-    detail = "Against the twin."
+    from_alpha: dict[float, list[str]] = {}
+    for v in harms[:NAMED]:
+        if (alpha := onset(study, v.setting, v.user, -1)) is not None:
+            from_alpha.setdefault(alpha, []).append(v.user)
+    told = [f"from alpha {alpha:g} on ({listed(from_alpha[alpha])})" for alpha in sorted(from_alpha)]
+    detail = f"{_AGAINST}."
     if told and len(study.alphas) > 1:
-        detail += f" The harm is clear from {listed(told)}."
+        detail += f" Clear {', '.join(told)}."
     return Statement("bad", where, f"{_names(harms)} {_verb(harms, 'harm')}.", _items(harms), detail)
 
 
@@ -118,7 +122,13 @@ def _whom(study: Study, judged: Sequence[Verdict], where: str) -> Statement | No
     )
     noun = "class" if len(hit) == 1 else "classes"
     lead = f"Hit hardest: {noun} {listed([names[row.cls] for row in hit])}."
-    return Statement("bad", where, lead, items, "Change of the class's recall, each in its worst case; n test samples.")
+    return Statement(
+        "bad",
+        where,
+        lead,
+        items,
+        "Points of the class's recall against the twin, each in its worst case; n test samples.",
+    )
 
 
 def _controls(judged: Sequence[Verdict], where: str) -> Statement | None:
@@ -127,7 +137,7 @@ def _controls(judged: Sequence[Verdict], where: str) -> Statement | None:
     if not moved:
         return None
     lead = f"Even {_names(moved)} {_verb(moved, 'change')} the model."
-    return Statement("caution", where, lead, _items(moved), "Against the twin; read every user beside this.")
+    return Statement("caution", where, lead, _items(moved), f"{_AGAINST}; read every user beside this.")
 
 
 def _confounds(study: Study) -> list[Statement]:
@@ -140,7 +150,9 @@ def _confounds(study: Study) -> list[Statement]:
         users = [v for v in verdicts(study, setting) if v.kind != "control"]
         gained = [v for v in users if sure(v.twin) > 0]
         beyond = [v for v in gained if CE_SCALED not in v.unbeaten]
-        detail = f"{CE_SCALED} only turns the cross-entropy down. {len(gained)} of {count_of(len(users), 'user')} "
+        detail = (
+            f"{CE_SCALED} only turns the cross-entropy down. There {len(gained)} of {count_of(len(users), 'user')} "
+        )
         detail += "beats the twin" if len(gained) == 1 else "beat the twin"
         detail += f" ({listed([v.user for v in gained])}); beyond {CE_SCALED}: {_who(beyond)}." if gained else "."
         where = setting if len(study.settings) > 1 else ""

@@ -45,7 +45,8 @@ def write_report(folder: Path | str) -> Path:
     runs = load_results(folder)
     spec = runs.info.get("spec", {})
     name = str(spec.get("name", folder.name))
-    command = f"hill-sim sweep {folder.parent.name}/{folder.name}"
+    command = "hill-sim sweep sweep.yaml --out again"
+    # In the folder of the page, whose sweep.yaml says all that was run: right wherever the folder has been copied to.
     return write_report_from(runs, folder, title=name, question=str(spec.get("question", "")), command=command)
 
 
