@@ -73,13 +73,18 @@ class Recipe:
 
 @dataclass
 class Arena:
-    """Parameters and moments of P replicas that have taken `steps` steps; gradients are scratch and not forked."""
+    """Parameters, moments and buffers of P replicas that have taken `steps` steps; gradients are scratch, not forked.
+
+    Buffers (running statistics, counters) are kept as floats of the parameters' type.
+    """
 
     layout: Layout
     recipes: tuple[Recipe, ...]
     params: Tensor
     first: Tensor
     second: Tensor
+    buffer_layout: Layout
+    buffers: Tensor
     steps: int = 0
     grads: Tensor = field(init=False)
 
@@ -87,21 +92,26 @@ class Arena:
         self.grads = torch.zeros_like(self.params)
         self.param_views = self.layout.views(self.params)
         self.grad_views = self.layout.views(self.grads)
+        self.buffer_views = self.buffer_layout.views(self.buffers)
 
     @classmethod
     def create(
         cls,
-        layout: Layout,
-        rows: Sequence[Iterable[tuple[str, Tensor]]],
+        rows: Sequence[Sequence[tuple[str, Tensor]]],
+        buffers: Sequence[Sequence[tuple[str, Tensor]]],
         recipes: Sequence[Recipe],
         dtype: torch.dtype,
         device: torch.device,
     ) -> Arena:
-        params = torch.zeros(len(rows), layout.size, dtype=dtype)
-        for row, named in zip(params, rows, strict=True):
-            layout.fill(row, named)
-        params = params.to(device)
-        return cls(layout, tuple(recipes), params, torch.zeros_like(params), torch.zeros_like(params))
+        """From the named parameters and the named buffers of each replica."""
+        layout, buffer_layout = Layout.of(rows[0]), Layout.of(buffers[0])
+        params, kept = (torch.zeros(len(rows), part.size, dtype=dtype) for part in (layout, buffer_layout))
+        for index in range(len(rows)):
+            layout.fill(params[index], rows[index])
+            buffer_layout.fill(kept[index], buffers[index])
+        params, kept = params.to(device), kept.to(device)
+        zeros = torch.zeros_like(params)
+        return cls(layout, tuple(recipes), params, zeros, torch.zeros_like(params), buffer_layout, kept)
 
     @staticmethod
     def gather(sources: Sequence[tuple[Arena, int]]) -> Arena:
@@ -113,7 +123,8 @@ class Arena:
             return torch.stack([getattr(arena, name)[row] for arena, row in sources])
 
         recipes = tuple(arena.recipes[row] for arena, row in sources)
-        return Arena(head.layout, recipes, stack("params"), stack("first"), stack("second"), head.steps)
+        params, first, second, buffers = (stack(name) for name in ("params", "first", "second", "buffers"))
+        return Arena(head.layout, recipes, params, first, second, head.buffer_layout, buffers, head.steps)
 
     def release(self) -> None:
         """Give the gradients' memory back; the rows can still be gathered and evaluated, not trained."""

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
+import time
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
-from hill_sim.engine.arena import Arena, Layout, Recipe
-from hill_sim.engine.backends import BACKENDS, Backend, LoopBackend, one_step, seconds_per_step
+from hill_sim.engine.arena import Arena, Recipe
+from hill_sim.engine.backends import BACKENDS, Backend, LoopBackend
+from hill_sim.engine.backends.base import one_step
 from hill_sim.engine.planning import Base
 from hill_sim.errors import HillError, Unavailable, unknown
 from hill_sim.models.base import build_model, latent_width
-from hill_sim.tasks import load_task
+from hill_sim.tasks import Task, load_task
+from hill_sim.trial import Trial
 
 log = logging.getLogger("hill_sim.engine")
 
-CHECK_REPLICAS, TIMED_REPLICAS = 3, 16
+CHECK_REPLICAS, TIMED_REPLICAS, TIMED_STEPS = 3, 16, 5
 TOLERANCE = 1e-9
 """Largest relative error allowed against `loop` on one step in float64; rounding alone stays below 1e-12."""
 
@@ -39,7 +42,7 @@ def _make(name: str, bucket: Base, device: str) -> Backend:
     trial, task = bucket.initial_trial(), load_task(bucket.task, bucket.task_options)
     model = build_model(trial, task).to(device)
     if name != "auto":
-        return BACKENDS[name](model)
+        return _named(name, model, trial, task, device)
     candidates: dict[str, tuple[float, Backend]] = {}
     batch = task.train.x[: bucket.batch_size]
     width = latent_width(build_model(trial, task), task, bucket.model)
@@ -57,7 +60,7 @@ def _make(name: str, bucket: Base, device: str) -> Backend:
         if device == "cpu" and depends_on_place(backend, *step):
             log.info("backend %s: rounds by a replica's place in the population, left out", candidate)
             continue
-        candidates[candidate] = (seconds_per_step(backend, *step) / TIMED_REPLICAS, backend)
+        candidates[candidate] = (_seconds_per_step(backend, *step) / TIMED_REPLICAS, backend)
     if not candidates:
         raise Unavailable(f"backend auto: none of {', '.join(BACKENDS)} can train {bucket.model}")
     best = min(candidates, key=lambda c: candidates[c][0])
@@ -66,16 +69,39 @@ def _make(name: str, bucket: Base, device: str) -> Backend:
     return candidates[best][1]
 
 
+def _named(name: str, model: nn.Module, trial: Trial, task: Task, device: str) -> Backend:
+    backend = BACKENDS[name](model)
+    if device == "cpu":
+        batch = task.train.x[:16]
+        widths = (task.n_classes, latent_width(build_model(trial, task), task, trial.model or ""))
+        if depends_on_place(backend, *_step_arguments(model, batch, widths, CHECK_REPLICAS, torch.float32, device)):
+            log.warning("backend %s: rounds by a replica's place for this model: the last bits depend on pmax", name)
+    return backend
+
+
+def _seconds_per_step(backend: Backend, arena: Arena, x: Tensor, seeds: tuple[Tensor, Tensor]) -> float:
+    """Minimum over a few, after one step to warm up."""
+    times = []
+    for _ in range(1 + TIMED_STEPS):
+        start = time.perf_counter()
+        one_step(backend, arena, x, seeds, range(len(x)))
+        if x.is_cuda:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
 def depends_on_place(backend: Backend, arena: Arena, x: Tensor, seeds: tuple[Tensor, Tensor]) -> bool:
     """True if some replica's gradients change, by so much as a bit, when it is trained alone.
 
     That happens where a library rounds by address and the backend does not control where its results lie: `vmap` with
     weights whose number of elements is not a multiple of 16.
     """
-    together = one_step(backend, arena, x, seeds).clone()
-    for row in range(len(x)):
+    noise = range(len(x))
+    together = one_step(backend, Arena.gather([(arena, row) for row in noise]), x, seeds, noise).clone()
+    for row in noise:
         one = slice(row, row + 1)
-        alone = one_step(backend, Arena.gather([(arena, row)]), x[one], (seeds[0][one], seeds[1][one]))
+        alone = one_step(backend, Arena.gather([(arena, row)]), x[one], (seeds[0][one], seeds[1][one]), [row])
         if not torch.equal(alone[0], together[row]):
             return True
     return False
@@ -88,7 +114,9 @@ def _step_arguments(
     generator = torch.Generator().manual_seed(0)
     names = [(name, p.detach().cpu()) for name, p in model.named_parameters()]
     rows = [[(n, p + 0.1 * torch.randn(p.shape, generator=generator)) for n, p in names] for _ in range(replicas)]
-    arena = Arena.create(Layout.of(names), rows, [Recipe("adam", 1e-3, 0.0)] * replicas, dtype, torch.device(device))
+    buffers = [list(model.named_buffers())] * replicas
+    recipes = [Recipe("adam", 1e-3, 0.0)] * replicas
+    arena = Arena.create(rows, buffers, recipes, dtype, torch.device(device))
     batch = x.to(device, dtype).expand(replicas, *x.shape)
     dlogits, dlatents = (torch.randn(replicas, len(x), k, generator=generator).to(device, dtype) for k in widths)
     return arena, batch, (dlogits, dlatents)
@@ -99,8 +127,10 @@ def _disagreement(backend: Backend, model: nn.Module, x: Tensor, widths: tuple[i
     double = model.double()
     try:
         arena, batch, seeds = _step_arguments(double, x, widths, CHECK_REPLICAS, torch.float64, device)
-        expected = one_step(LoopBackend(double), arena, batch, seeds).clone()
-        actual = one_step(backend, arena, batch, seeds)
+        rows = range(CHECK_REPLICAS)
+        copy = Arena.gather([(arena, row) for row in rows])  # the step may change running statistics
+        expected = one_step(LoopBackend(double), copy, batch, seeds, rows)
+        actual = one_step(backend, arena, batch, seeds, rows)
         return float((actual - expected).abs().max() / expected.abs().max())
     finally:
         model.float()

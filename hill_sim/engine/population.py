@@ -56,6 +56,11 @@ def data_order(seed: int, epoch: int, n: int) -> np.ndarray:
     return generator(seed, "order", epoch).permutation(n)
 
 
+def step_noise(seed: int, epoch: int, step: int) -> int:
+    """Seed of whatever a model draws in one training step (dropout masks)."""
+    return int(generator(seed, "noise", epoch, step).integers(2**63))
+
+
 @dataclass(eq=False)
 class Population:
     """P replicas after `epoch` epochs.
@@ -92,13 +97,17 @@ class Population:
         totals = torch.zeros(4, len(self), dtype=torch.float64)  # CE, correct, L_human, scale; weighted by batch size
         for begin in range(0, n, self.batch_size):
             rows = order[:, begin : begin + self.batch_size]
-            totals += self.step(train.x[rows], train.y[rows]) * rows.shape[1]
+            totals += self.step(train.x[rows], train.y[rows], begin // self.batch_size) * rows.shape[1]
         means = (totals / n).numpy()
         return np.column_stack([*means[:2], *self._evaluate(), *means[2:]])
 
-    def step(self, x: Tensor, y: Tensor) -> Tensor:
-        """One optimiser step on x [P,B,...], y [P,B]; returns CE, accuracy, L_human and scale of the batch, [4, P]."""
-        logits, latents, saved = self.backend.forward(self.arena, x)
+    def step(self, x: Tensor, y: Tensor, number: int) -> Tensor:
+        """The epoch's optimiser step of this number (from 0) on x [P,B,...], y [P,B].
+
+        Returns the batch's CE, accuracy, L_human and scale, [4, P].
+        """
+        noise = [step_noise(seed, self.epoch, number) for seed in self.seeds] if self.backend.stochastic else ()
+        logits, latents, saved = self.backend.forward(self.arena, x, noise)
         measures = torch.full((4, len(self)), torch.nan, dtype=torch.float64)
         measures[:2], dlogits = cross_entropy(logits, y)
         if self.projecting is not None:
@@ -165,5 +174,3 @@ def human_slices(
         slices.append(HumanSlice(current, begin, end, Targets.gather(rows)))
         begin = end
     return slices
-
-

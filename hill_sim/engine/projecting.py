@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hill_sim.engine.arena import Arena, Layout, Recipe
+from hill_sim.engine.arena import Arena, Recipe
 from hill_sim.projection import auxiliary_classifier, random_projection
 
 
@@ -25,7 +25,7 @@ class ProjectionTrainer:
             classifier, offset = auxiliary_classifier(seed, n_classes)
             rows.append([("weight", weight), ("bias", bias), ("classifier", classifier), ("offset", offset)])
         recipes = [Recipe("adam", rate, 0.0) for rate in rates]
-        self._arena = Arena.create(Layout.of(rows[0]), rows, recipes, like.dtype, like.device)
+        self._arena = Arena.create(rows, [[]] * len(rows), recipes, like.dtype, like.device)
 
     def step(self, latents: Tensor, y: Tensor) -> None:
         """One Adam step on latents [P,B,H] and labels y [P,B]."""

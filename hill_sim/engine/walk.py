@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hill_sim.engine.arena import Arena, Layout, Recipe
+from hill_sim.engine.arena import Arena, Recipe
 from hill_sim.engine.choose import make_backend
 from hill_sim.engine.planning import Base, CrossEntropy, Human, Plan, Segment
 from hill_sim.engine.population import Data, Population, human_slices
@@ -174,8 +174,9 @@ class Walker:
             arena = Arena.gather([(source.population.arena, source.row) for source in sources])
         else:
             models = [build_model(base.initial_trial(), task) for base in bases]
-            named = [list(model.named_parameters()) for model in models]
-            arena = Arena.create(Layout.of(named[0]), named, recipes, settings.dtype, settings.device)
+            params = [list(model.named_parameters()) for model in models]
+            buffers = [list(model.named_buffers()) for model in models]
+            arena = Arena.create(params, buffers, recipes, settings.dtype, settings.device)
             if any("first-epoch" in item.segment.projections for item in ready):
                 width = latent_width(models[0], task, bucket.model)
                 rates = [base.lr for base in bases]

@@ -1,0 +1,109 @@
+"""`loop`: any module, one replica after another; `vmap`: any module that `torch.func` can vectorise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from hill_sim.engine.arena import Arena
+from hill_sim.engine.backends.base import each, whole_lanes
+from hill_sim.errors import Unavailable
+
+
+class LoopBackend:
+    """One replica after another through the module itself."""
+
+    name = "loop"
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self.stochastic = any(isinstance(m, _DropoutNd) and m.p > 0 for m in model.modules())
+
+    def forward(self, arena: Arena, x: Tensor, noise: Sequence[int] = ()) -> tuple[Tensor, Tensor, Any]:
+        self._model.train()
+        outputs, leaves = [], []
+        with _own_random_state(x) if self.stochastic else nullcontext():
+            for row in range(len(x)):
+                params = {name: view[row].detach().requires_grad_() for name, view in arena.param_views.items()}
+                if self.stochastic:
+                    torch.manual_seed(noise[row])
+                with torch.enable_grad():
+                    # clone: a row may start anywhere, new memory is aligned (see whole_lanes)
+                    outputs.append(functional_call(self._model, {**params, **_buffers(arena, row)}, (x[row].clone(),)))
+                leaves.append(list(params.values()))
+        logits, latents = (torch.stack([o[i].detach() for o in outputs]) for i in range(2))
+        return logits, whole_lanes(latents)[:, : x.shape[1]], (outputs, leaves)
+
+    def latent_gradient(self, arena: Arena, saved: Any, dlogits: Tensor) -> Tensor:
+        grads = [torch.autograd.grad(o[0], o[1], dlogits[i], retain_graph=True)[0] for i, o in enumerate(saved[0])]
+        return torch.stack(grads)
+
+    def backward(self, arena: Arena, saved: Any, dlogits: Tensor, dlatents: Tensor | None) -> None:
+        for row, (outputs, leaves) in enumerate(zip(*saved, strict=True)):
+            seeds = [dlogits[row].clone()]
+            if dlatents is not None and row < len(dlatents):
+                seeds.append(dlatents[row].clone())
+            grads = torch.autograd.grad(outputs[: len(seeds)], leaves, seeds)
+            for view, grad in zip(arena.grad_views.values(), grads, strict=True):
+                view[row] = grad
+
+    def evaluate(self, arena: Arena, row: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        self._model.eval()
+        params = {name: view[row] for name, view in arena.param_views.items()}
+        return functional_call(self._model, {**params, **_buffers(arena, row)}, (x,))
+
+    def evaluate_all(self, arena: Arena, x: Tensor) -> Tensor:
+        return each(self, arena, x)
+
+
+def _buffers(arena: Arena, row: int) -> dict[str, Tensor]:
+    """Running statistics and the like, as views: a module in training mode updates them in place."""
+    return {name: view[row] for name, view in arena.buffer_views.items()}
+
+
+def _own_random_state(x: Tensor) -> Any:
+    """Keep the caller's random state: dropout knows only torch's global generators."""
+    return torch.random.fork_rng(devices=[x.device] if x.is_cuda else [])
+
+
+class VmapBackend(LoopBackend):
+    """`torch.func.vmap` over the replicas; evaluation is the loop's."""
+
+    name = "vmap"
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        mixing = next((m for m in model.modules() if isinstance(m, _BatchNorm)), None)
+        if self.stochastic or mixing is not None:
+            what = "dropout" if mixing is None else type(mixing).__name__
+            raise Unavailable(f"backend vmap: {what} would tie a replica to its company; use loop")
+
+    def forward(self, arena: Arena, x: Tensor, noise: Sequence[int] = ()) -> tuple[Tensor, Tensor, Any]:
+        self._model.train()
+        params = {name: view.detach().requires_grad_() for name, view in arena.param_views.items()}
+        with torch.enable_grad():
+            outputs = vmap(lambda p, batch: functional_call(self._model, p, (batch,)))(params, whole_lanes(x))
+        logits, latents = (output.detach()[:, : x.shape[1]] for output in outputs)
+        return logits, latents, (outputs, list(params.values()))
+
+    def latent_gradient(self, arena: Arena, saved: Any, dlogits: Tensor) -> Tensor:
+        logits, latents = saved[0]
+        grad = torch.autograd.grad(logits, latents, whole_lanes(dlogits), retain_graph=True)[0]
+        return grad[:, : dlogits.shape[1]]
+
+    def backward(self, arena: Arena, saved: Any, dlogits: Tensor, dlatents: Tensor | None) -> None:
+        outputs, leaves = saved
+        seeds = [whole_lanes(dlogits)]
+        if dlatents is not None:
+            seeds.append(torch.zeros_like(outputs[1]))
+            seeds[1][: len(dlatents), : dlatents.shape[1]] = dlatents
+        grads = torch.autograd.grad(outputs[: len(seeds)], leaves, seeds)
+        for view, grad in zip(arena.grad_views.values(), grads, strict=True):
+            view.copy_(grad)
