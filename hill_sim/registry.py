@@ -13,6 +13,12 @@ from hill_sim.errors import InvalidInput, unknown
 
 TASKS = {
     "digits": "hill_sim.tasks.digits:load",
+    "cifar10": "hill_sim.tasks.cifar10:load",
+    "cifar10-small": "hill_sim.tasks.cifar10:load_small",
+    "pamap2": "hill_sim.tasks.pamap2:load",
+    "pamap2-excerpt": "hill_sim.tasks.pamap2:load_excerpt",
+    "dsads": "hill_sim.tasks.dsads:load",
+    "dsads-summary": "hill_sim.tasks.dsads:load_summary",
 }
 
 MODELS = {

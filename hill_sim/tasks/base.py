@@ -1,27 +1,53 @@
-"""What a task is: labelled tensors in three splits, class names, and the recipe that suits them."""
+"""What a task is: labelled tensors in three splits, class names, and the recipe that suits them.
+
+A task is added with one file that holds one function, and one line in `hill_sim.registry.TASKS` (or none: trials can
+name `path/to/mine.py:load`). The function takes the task's options as keyword arguments and returns a `Task`:
+
+    @described(Card(title="Two moons", input="2 numbers"))
+    def load(noise: float = 0.1) -> Task:
+        ...
+        return Task("moons", train, validation, test, ("upper", "lower"), Recipe(model="mlp"))
+
+`hill_sim.testing.TaskContract` checks it. What comes out must be fixed by name and options: no clock, no global random
+generator, no trial's seed.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hill_sim import registry
 from hill_sim.errors import InvalidInput, unknown
+from hill_sim.tasks.card import Card
+from hill_sim.tasks.files import data_root
 from hill_sim.trial import Options, Trial
+
+MIN_TRAIN = 2
+"""Training samples of a class, at least: one has no spread, and no person can tell a class from it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Samples x [N, ...] float32 and labels y [N] int64 in 0..C-1."""
+    """Samples of one split.
+
+    Attributes:
+        x: [N, ...] float32, finite.
+        y: [N] int64 in 0..C-1.
+        groups: [N] int64 in 0..G-1, whom each sample is from (the task's `group_names`); None if nobody knows.
+    """
 
     x: Tensor
     y: Tensor
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -29,7 +55,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the task is usually trained; a trial's own fields take precedence."""
+    """How the task is usually trained; a trial's own fields take precedence.
+
+    Attributes:
+        augment: what is done to training batches, e.g. `crop-flip` for images; None is nothing.
+    """
 
     model: str = "mlp"
     model_options: Mapping[str, Any] = field(default_factory=Options)
@@ -37,11 +67,24 @@ class Recipe:
     optimizer: str = "adam"
     lr: float = 1e-3
     weight_decay: float = 0.0
+    augment: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A loaded task. Everything in it is fixed by the task's name and options, never by a trial's seed."""
+    """A loaded task. Everything in it is fixed by the task's name and options, never by a trial's seed.
+
+    Attributes:
+        class_names: what people call the C classes, all different.
+        source_labels: what the data call them, if that is something else: label i is `source_labels[i]` there.
+        group_names: what the G groups are called; empty if the splits have no groups.
+        groups_apart: True if no group is in two splits, as in leave-subjects-out.
+        card: source, licence, citation.
+
+    Raises:
+        InvalidInput: splits that do not fit, a label or group out of range, a feature that is not finite, fewer than
+            two training samples of a class; the message names split, row and field.
+    """
 
     name: str
     train: Split
@@ -49,17 +92,51 @@ class Task:
     test: Split
     class_names: tuple[str, ...]
     recipe: Recipe = Recipe()
+    source_labels: tuple[str, ...] = ()
+    group_names: tuple[str, ...] = ()
+    groups_apart: bool = False
+    card: Card | None = None
 
     def __post_init__(self) -> None:
-        for name in ("train", "validation", "test"):
-            split: Split = getattr(self, name)
-            where = f"task {self.name}: {name}"
-            if len(split) == 0 or len(split.x) != len(split.y):
-                raise InvalidInput(f"{where}: {len(split.x)} samples, {len(split.y)} labels; allowed: as many, >= 1")
-            if split.y.dtype != torch.int64 or int(split.y.min()) < 0 or int(split.y.max()) >= self.n_classes:
-                raise InvalidInput(f"{where}: labels must be int64 in 0..{self.n_classes - 1}")
-            if not torch.isfinite(split.x).all():
-                raise InvalidInput(f"{where}: a feature is not finite")
+        for name in ("class_names", "source_labels", "group_names"):
+            names = getattr(self, name)
+            if len(set(names)) < len(names):
+                raise InvalidInput(f"task {self.name}: {name}: {_repeated(names)!r} stands there twice")
+        if self.source_labels and len(self.source_labels) != self.n_classes:
+            given = f"{len(self.source_labels)} for {self.n_classes} classes"
+            raise InvalidInput(f"task {self.name}: source_labels: {given}; allowed: one per class, or none")
+        for name, split in self.splits.items():
+            self._check(f"task {self.name}: {name}", split)
+        counts = np.bincount(self.train.y.numpy(), minlength=self.n_classes)
+        if counts.min() < MIN_TRAIN:
+            few = f"class {self.class_names[int(counts.argmin())]!r} has {counts.min()} samples"
+            raise InvalidInput(f"task {self.name}: train: {few}; allowed: at least {MIN_TRAIN} of each class")
+
+    def _check(self, where: str, split: Split) -> None:
+        if len(split) == 0 or len(split.x) != len(split.y):
+            raise InvalidInput(f"{where}: {len(split.x)} samples, {len(split.y)} labels; allowed: as many, >= 1")
+        if tuple(split.x.shape[1:]) != self.input_shape:
+            given, allowed = list(split.x.shape[1:]), list(self.input_shape)
+            raise InvalidInput(f"{where}: samples have shape {given}, those of train {allowed}; allowed: the same")
+        if split.x.dtype != torch.float32:
+            raise InvalidInput(f"{where}: samples are {split.x.dtype}; allowed: torch.float32")
+        _check_ids(f"{where}: labels", split.y, self.n_classes)
+        if split.groups is not None:
+            if len(split.groups) != len(split):
+                raise InvalidInput(f"{where}: {len(split.groups)} groups for {len(split)} samples; allowed: as many")
+            _check_ids(f"{where}: groups", split.groups, len(self.group_names))
+        elif self.group_names:
+            raise InvalidInput(f"{where}: no groups, but the task names {len(self.group_names)}")
+        for start in range(0, len(split), 4096):  # in pieces: a mask as large as the data would double the memory
+            part = split.x[start : start + 4096]
+            if not torch.isfinite(part).all():
+                row, *place = (int(i) for i in torch.nonzero(~torch.isfinite(part))[0])
+                value = float(part[(row, *place)])
+                raise InvalidInput(f"{where}: row {start + row}, feature {place}: {value} is not a finite number")
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
     def n_classes(self) -> int:
@@ -69,19 +146,66 @@ class Task:
     def input_shape(self) -> tuple[int, ...]:
         return tuple(self.train.x.shape[1:])
 
+    @property
+    def label_mapping(self) -> dict[str, int]:
+        """From the label that stands in the data to 0..C-1."""
+        return {label: index for index, label in enumerate(self.source_labels or self.class_names)}
 
-@lru_cache(maxsize=8)
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of the SHA-256 of names, shapes and every bit of the tensors: equal data, equal fingerprint."""
+        digest = hashlib.sha256(repr((self.class_names, self.group_names)).encode())
+        for split in self.splits.values():
+            for tensor in (split.x, split.y, split.groups):
+                if tensor is not None:
+                    digest.update(repr(tuple(tensor.shape)).encode())
+                    digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()[:16]
+
+
+def _check_ids(where: str, ids: Tensor, limit: int) -> None:
+    if ids.dtype != torch.int64 or ids.ndim != 1:
+        raise InvalidInput(
+            f"{where} must be int64 in 0..{limit - 1}, one a sample; given {ids.dtype} {list(ids.shape)}"
+        )
+    bad = torch.nonzero((ids < 0) | (ids >= limit)).flatten()
+    if len(bad):
+        raise InvalidInput(f"{where} must be int64 in 0..{limit - 1}; row {int(bad[0])} has {int(ids[bad[0]])}")
+
+
+def _repeated(names: tuple[str, ...]) -> str:
+    return next(name for name in names if names.count(name) > 1)
+
+
 def load_task(name: str, options: Options) -> Task:
     """Load a task by name; tensors are kept for the next caller.
 
     Raises:
         InvalidInput: unknown task or option, or data that does not fit the protocol.
+        Unavailable: data that are not there; the message says what to fetch, from where, to which folder.
     """
+    return _load(name, options, str(data_root()))
+
+
+@lru_cache(maxsize=8)
+def _load(name: str, options: Options, root: str) -> Task:
+    return load_anew(name, options)
+
+
+def load_anew(name: str, options: Mapping[str, Any]) -> Task:
+    """As `load_task`, without looking at or keeping tensors in memory."""
     loader = registry.load("task", name)
-    allowed = [p.name for p in inspect.signature(loader).parameters.values()]
-    for option in options:
-        if option not in allowed:
-            raise unknown(f"task_options of {name}", option, allowed)
+    if not callable(loader):
+        raise InvalidInput(f"task: {name!r} is a {type(loader).__name__}, not a function that returns a Task")
+    parameters = inspect.signature(loader).parameters.values()
+    allowed = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        for option in options:
+            if option not in allowed:
+                raise unknown(f"task_options of {name}", option, allowed)
+    for parameter in parameters:
+        if parameter.name in allowed and parameter.default is parameter.empty and parameter.name not in options:
+            raise InvalidInput(f"task_options of {name}: needs the option {parameter.name!r}")
     task = loader(**options)
     if not isinstance(task, Task):
         raise InvalidInput(f"task: {name!r} returned {type(task).__name__}, not a hill_sim.tasks.Task")
