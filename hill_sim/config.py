@@ -189,5 +189,12 @@ def _represent_list(dumper: yaml.SafeDumper, values: Sequence[Any]) -> yaml.Node
     return dumper.represent_sequence("tag:yaml.org,2002:seq", list(values), flow_style=short)
 
 
+def _represent_str(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    # Unicode's own line breaks survive only escaped, which PyYAML does within double quotes and nowhere else.
+    style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_str)
 _Dumper.add_representer(list, _represent_list)
 _Dumper.add_representer(tuple, _represent_list)

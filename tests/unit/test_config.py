@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hill_sim.config import Strict, dump_yaml, parse_yaml, read, set_value, validated
@@ -57,6 +57,7 @@ _values = st.recursive(
 )
 
 
+@example({"\x85": "\u2028"})
 @given(_values)
 def test_what_is_dumped_reads_back_as_equal(value: Any) -> None:
     again = parse_yaml(dump_yaml(value), "x")
