@@ -58,7 +58,7 @@ def test_packing_and_sharing_change_no_bit_in_slower_backends_in_full(backend: s
     check(simulate(trials_for(backend, True), pmax=pmax, share=share, backend=backend), alone(backend, True))
 
 
-@pytest.mark.parametrize("hidden", [(1,), (7,), (64, 16), (33, 17, 5)], ids=str)
+@pytest.mark.parametrize("hidden", [(2,), (9,), (64, 16), (33, 17, 5)], ids=str)
 @pytest.mark.parametrize("batch_size", [1, 7, 10, 64, 200, 1000])
 def test_any_widths_and_batch_sizes(hidden: tuple[int, ...], batch_size: int) -> None:
     trials = [

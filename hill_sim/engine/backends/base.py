@@ -58,7 +58,7 @@ def whole_lanes(batch: Tensor) -> Tensor:
 
 def layer_names(backend: str, model: nn.Module) -> list[tuple[str, str]]:
     """(weight, bias) of each linear layer of a chain."""
-    if not isinstance(model, MLP):
+    if not isinstance(model, MLP) or type(model).forward is not MLP.forward:
         raise Unavailable(f"backend {backend}: {type(model).__name__} is not a hill_sim.models.mlp.MLP")
     return [(f"layers.{i}.weight", f"layers.{i}.bias") for i in range(len(model.layers))]
 

@@ -31,7 +31,7 @@ class BmmBackend:
         return logits[:, :n], activations[-1][:, :n], activations
 
     def latent_gradient(self, arena: Arena, saved: list[Tensor], dlogits: Tensor) -> Tensor:
-        return torch.bmm(dlogits, arena.param_views[self._names[-1][0]])
+        return torch.bmm(whole_lanes(dlogits), arena.param_views[self._names[-1][0]])[:, : dlogits.shape[1]]
 
     def backward(self, arena: Arena, saved: list[Tensor], dlogits: Tensor, dlatents: Tensor | None) -> None:
         views, grads, delta = arena.param_views, arena.grad_views, whole_lanes(dlogits)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hill_sim.engine.arena import Arena, Layout
-from hill_sim.engine.backends.base import layer_names
+from hill_sim.engine.backends.base import layer_names, whole_lanes
 from hill_sim.errors import Unavailable
 from hill_sim.kernels import library
 
@@ -51,7 +51,7 @@ class ChainBackend:
         return logits, latents[:, : x.shape[1]], (layout, self._saved)
 
     def latent_gradient(self, arena: Arena, saved: Any, dlogits: Tensor) -> Tensor:
-        return torch.bmm(dlogits, arena.param_views[self._names[-1][0]])
+        return torch.bmm(whole_lanes(dlogits), arena.param_views[self._names[-1][0]])[:, : dlogits.shape[1]]
 
     def backward(self, arena: Arena, saved: Any, dlogits: Tensor, dlatents: Tensor | None) -> None:
         self._ops.chain_backward(arena.params, *saved, dlogits, dlatents, arena.grads)

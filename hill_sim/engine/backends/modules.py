@@ -42,7 +42,10 @@ class LoopBackend:
         return logits, whole_lanes(latents)[:, : x.shape[1]], (outputs, leaves)
 
     def latent_gradient(self, arena: Arena, saved: Any, dlogits: Tensor) -> Tensor:
-        grads = [torch.autograd.grad(o[0], o[1], dlogits[i], retain_graph=True)[0] for i, o in enumerate(saved[0])]
+        grads = [
+            torch.autograd.grad(output[0], output[1], d.clone(), retain_graph=True)[0]
+            for output, d in zip(saved[0], dlogits, strict=True)
+        ]
         return torch.stack(grads)
 
     def backward(self, arena: Arena, saved: Any, dlogits: Tensor, dlatents: Tensor | None) -> None:
