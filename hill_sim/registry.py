@@ -19,10 +19,19 @@ TASKS = {
     "pamap2-excerpt": "hill_sim.tasks.pamap2:load_excerpt",
     "dsads": "hill_sim.tasks.dsads:load",
     "dsads-summary": "hill_sim.tasks.dsads:load_summary",
+    "spoken_digits": "hill_sim.tasks.spoken_digits:load",
+    "ag_news": "hill_sim.tasks.ag_news:load",
+    "ag_news-full": "hill_sim.tasks.ag_news:load_full",
+    "text": "hill_sim.tasks.text:load",
+    "arrays": "hill_sim.tasks.arrays:load",
 }
 
 MODELS = {
     "mlp": "hill_sim.models.mlp:MLP",
+    "small_cnn": "hill_sim.models.cnn:SmallCNN",
+    "paper_cnn": "hill_sim.models.cnn:PaperCNN",
+    "small_cnn1d": "hill_sim.models.cnn1d:SmallCNN1d",
+    "paper_cnn1d": "hill_sim.models.cnn1d:PaperCNN1d",
 }
 
 STRATEGIES = {

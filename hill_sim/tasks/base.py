@@ -29,7 +29,7 @@ from hill_sim import registry
 from hill_sim.errors import InvalidInput, unknown
 from hill_sim.tasks.card import Card
 from hill_sim.tasks.files import data_root
-from hill_sim.trial import Options, Trial
+from hill_sim.trial import TWIN, Options, Trial
 
 MIN_TRAIN = 2
 """Training samples of a class, at least: one has no spread, and no person can tell a class from it."""
@@ -223,4 +223,7 @@ def resolve(trial: Trial) -> Trial:
         changes["model_options"] = trial.model_options or recipe.model_options
     if trial.projection is None:
         changes["projection"] = trial.objective_options.projection
-    return trial.replace(**changes) if changes else trial
+    if trial.augment is None:
+        changes["augment"] = recipe.augment or "none"
+    trial = trial.replace(**changes) if changes else trial
+    return trial.twin() if trial.policy == TWIN else trial  # its alpha, objective and so on mean nothing

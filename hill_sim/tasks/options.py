@@ -18,6 +18,14 @@ def number(option: str, given: Any, low: float, high: float = math.inf, below: b
     return float(given)
 
 
+def share(option: str, given: Any) -> float:
+    """`given` as a float in (0, 1)."""
+    value = number(option, given, 0.0, 1.0, below=True)
+    if value == 0.0:
+        raise InvalidInput(f"task_options.{option}: {given!r} is not a number in (0, 1)")
+    return value
+
+
 def integer(option: str, given: Any, low: int, high: float = math.inf) -> int:
     """`given`, an integer in low..high."""
     if not isinstance(given, int) or isinstance(given, bool) or not low <= given <= high:

@@ -41,8 +41,27 @@ def stratified(labels: Array, shares: Sequence[float], what: str, seed: int = SP
             size = max(1, round(share * len(rows)))
             part.append(rows[start : start + size])
             start += size
+        if start >= len(rows):
+            raise InvalidInput(f"task {what}: label {label}: shares {list(shares)} of {len(rows)} samples leave none")
         parts[-1].append(rows[start:])
     return [np.sort(np.concatenate(part)) for part in parts]
+
+
+def by_group(groups: Array, shares: Sequence[float], what: str, seed: int = SPLIT_SEED) -> list[Array]:
+    """As `stratified`, but whole groups [N] go to one part each, drawn at random: round(share * G), at least one.
+
+    Raises:
+        InvalidInput: fewer groups than parts, or shares that leave no group over.
+    """
+    names = generator(seed, f"{what} groups").permutation(np.unique(groups))
+    parts, start = [], 0
+    for share in shares:
+        size = max(1, round(share * len(names)))
+        parts.append(np.flatnonzero(np.isin(groups, names[start : start + size])))
+        start += size
+    if start >= len(names):
+        raise InvalidInput(f"task {what}: shares {list(shares)} of {len(names)} groups leave none to train on")
+    return [*parts, np.flatnonzero(np.isin(groups, names[start:]))]
 
 
 def subset(rows: Array, labels: Array, per_class: int | None, option: str, what: str) -> Array:
