@@ -171,7 +171,7 @@ class Dropping(MLP):
         self.drop = nn.Dropout(0.5)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        logits, latents = super().forward(x)
+        _, latents = super().forward(x)
         return self.layers[-1](self.drop(latents)), latents
 
 
@@ -187,7 +187,7 @@ def test_chains_only(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("name", ["chain", "bmm"])
 def test_a_subclass_of_the_chain_is_not_mistaken_for_it(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """It may override `forward`; the hand-written passes would silently train another model."""
-    with pytest.raises(Unavailable, match="Dropping is not a hill_sim.models.mlp.MLP"):
+    with pytest.raises(Unavailable, match=r"Dropping is not a hill_sim\.models\.mlp\.MLP"):
         make_backend(name, _base(model=f"{__name__}:Dropping", model_options={}), torch.device("cpu"))
     backend, _ = _made("auto", caplog, model=f"{__name__}:Dropping", model_options={})
     assert backend.name == "loop"
