@@ -3,8 +3,8 @@
 #
 #     requirements/install.sh base|dev
 #
-# A stamp is written only after what it stands for has been checked, and it is never believed alone: each run looks
-# for every installed file. `PYTHON=...` chooses the interpreter that makes .venv, `UV=` (empty) keeps uv out.
+# Nothing is believed because it was done once: each run looks for every installed file (0.4 s). What was built is
+# known by a stamp, written last. `PYTHON=...` chooses the interpreter that makes .venv, `UV=` (empty) keeps uv out.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 level=${1:?base or dev}
@@ -17,13 +17,10 @@ uv=${UV-$(command -v uv || true)}
 exec 9<Makefile
 if command -v flock >/dev/null; then flock 9; fi # two makes at once: the second waits, then finds nothing to do
 
-digest() { sha256sum | cut -d' ' -f1; }
-stamp_of_pins() { { echo "$venv"; "$python" -VV; cat requirements/base.txt "$pins"; } | digest; }
 stamp_of_build() {
-    { echo "$venv"; "$python" -VV; cat requirements/base.txt pyproject.toml
-      [ ! -f setup.py ] || cat setup.py
+    { echo "$venv ${HILL_SIM_BUILD-} ${HILL_SIM_CUDA_ARCHS-}"; "$python" -VV; cat requirements/base.txt pyproject.toml setup.py
       find csrc -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum
-    } | digest
+    } | sha256sum | cut -d' ' -f1
 }
 runs() { [ -x "$python" ] && "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 missing() { "$python" requirements/verify.py "$pins"; }
@@ -58,11 +55,12 @@ if ! runs || [ "$made_in" != "$venv" ]; then # no interpreter, or a .venv moved 
 fi
 echo "$venv" >.venv/.made-in
 
-stamp=.venv/.stamp-$level
-if [ "$(cat "$stamp" 2>/dev/null)" != "$(stamp_of_pins)" ] || ! missing >/dev/null; then
-    rm -f .venv/.stamp-*
+if ! missing >/dev/null; then
     echo "installing $pins (torch alone is some 2 GB to fetch; minutes on a slow line)"
-    "$python" -m pip --version >/dev/null 2>&1 || "$python" -m ensurepip >/dev/null # half-made: venv without its pip
+    if ! "$python" -m pip --version >/dev/null 2>&1; then # half-made: a .venv without a whole pip
+        rm -rf .venv/lib/python*/site-packages/pip{,-*}
+        "$python" -m ensurepip >/dev/null
+    fi
     pip -r "$pins"
     broken=$(missing || true)
     if [ -n "$broken" ]; then # looks installed, is not whole
@@ -71,11 +69,10 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$(stamp_of_pins)" ] || ! missing >/dev/nu
         "$python" -m pip install --quiet --disable-pip-version-check --ignore-installed --no-deps $broken
     fi
     broken=$(missing || true)
-    if [ -n "$broken" ] || ! "$python" -c 'import torch, torchvision, numba, pyarrow, sklearn' ; then
+    if [ -n "$broken" ] || ! "$python" -c 'import torch, torchvision, numba, pyarrow, sklearn'; then
         echo "install.sh: .venv is still not whole ($(echo $broken)); remove it and run make again" >&2
         exit 1
     fi
-    stamp_of_pins >"$stamp"
 fi
 
 built=.venv/.stamp-build
@@ -84,7 +81,7 @@ if [ "$(cat "$built" 2>/dev/null)" != "$(stamp_of_build)" ] ||
     ! [ -x .venv/bin/hill-sim ]; then
     rm -f "$built"
     echo "building hill-sim"
-    pip --no-build-isolation --no-deps -e .
+    PYTHONWARNINGS=ignore pip --no-build-isolation --no-deps -e .
     (cd / && "$python" -c 'import hill_sim')
     stamp_of_build >"$built"
 fi
