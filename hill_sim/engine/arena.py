@@ -52,7 +52,7 @@ class Layout:
     def views(self, buffer: Tensor) -> dict[str, Tensor]:
         """name -> [P, *shape], views into the buffer [P, size]."""
         return {
-            name: buffer[:, self.offsets[name] : self.offsets[name] + math.prod(shape)].unflatten(1, shape)
+            name: buffer[:, self.offsets[name] : self.offsets[name] + math.prod(shape)].view(len(buffer), *shape)
             for name, shape in self.shapes
         }
 
