@@ -1,5 +1,7 @@
 """Is your policy a good citizen? A contract that any policy can be put to, with or without pytest.
 
+(For tasks there is the like: `TaskContract` and `check_task`, see `hill_sim.tasks.contract`.)
+
 In a test file:
 
     from hill_sim.testing import PolicyContract
@@ -28,7 +30,10 @@ import numpy as np
 from hill_sim.errors import HillError
 from hill_sim.policy import HumanLimits, Policy, build_policy, run_policy
 from hill_sim.policy.run import name_of
+from hill_sim.tasks.contract import TaskContract, check_task
 from hill_sim.types import Array, Edit, LatentView, Memory, MoveCenter, ScaleClass
+
+__all__ = ["PolicyContract", "TaskContract", "check_policy", "check_task", "example_views", "random_view"]
 
 SEEDS = (0, 1)
 

@@ -30,6 +30,7 @@ class Run:
         device: auto, cpu, cuda or cuda:N.
         backend: of the population: auto, bmm, vmap or loop.
         verify: run this many of the trials again, alone, and compare bit for bit.
+        data_root: the folder below which tasks look for their data; HILL_SIM_DATA if not given.
         json: print JSON instead of a table.
     """
 
@@ -46,6 +47,7 @@ class Run:
     device: str = "auto"
     backend: str = "auto"
     verify: int = 0
+    data_root: Path | None = None
     json: bool = False
 
 
@@ -64,6 +66,7 @@ class Sweep:
         plan: print what would run, and stop.
         report: write report.html at the end.
         retry_failed: run trials again that failed before.
+        data_root: the folder below which tasks look for their data; HILL_SIM_DATA if not given.
         json: print JSON instead of a table.
     """
 
@@ -77,6 +80,7 @@ class Sweep:
     plan: bool = False
     report: bool = True
     retry_failed: bool = False
+    data_root: Path | None = None
     json: bool = False
 
 
@@ -98,10 +102,12 @@ class Replay:
     Attributes:
         folder: of a sweep.
         trial: the trial's key, or as much of its beginning as is unique.
+        data_root: the folder below which tasks look for their data; HILL_SIM_DATA if not given.
     """
 
     folder: tyro.conf.Positional[Path]
     trial: tyro.conf.Positional[str]
+    data_root: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,25 @@ class List:
 
 
 @dataclass(frozen=True)
+class Data:
+    """Show the tasks and their data (list), load one and say what is in it (check), or download it (fetch).
+
+    Attributes:
+        what: list, check or fetch.
+        task: for check, a task by any name that a trial takes; for fetch, a registered one, or cifar10h.
+        set: an option of the task, e.g. --set train_per_class=20 --set path=mine.csv.
+        data_root: the folder below which tasks look for their data; HILL_SIM_DATA if not given.
+        json: print JSON instead of a table.
+    """
+
+    what: tyro.conf.Positional[Literal["list", "check", "fetch"]] = "list"
+    task: tyro.conf.Positional[str] = ""
+    set: Overrides = ()
+    data_root: Path | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True)
 class Doctor:
     """Show versions, device, threads, kernels and memory, and what is wrong with them. Exit code 1 if anything is.
 
@@ -146,5 +171,6 @@ Command = (
     | Annotated[Replay, tyro.conf.subcommand("replay")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[List, tyro.conf.subcommand("list")]
+    | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )

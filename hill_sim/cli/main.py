@@ -25,6 +25,7 @@ _HANDLERS = {
     arguments.Report: "report",
     arguments.Replay: "replay",
     arguments.List: "listing",
+    arguments.Data: "data",
     arguments.Doctor: "doctor",
 }
 
@@ -60,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _call(argv: Sequence[str]) -> int:
     given: Any = tyro.cli(arguments.Command, prog="hill-sim", description=DESCRIPTION, args=argv)
+    if getattr(given, "data_root", None) is not None:
+        os.environ["HILL_SIM_DATA"] = str(given.data_root.expanduser().resolve())  # so that workers look there too
     command = importlib.import_module(f"hill_sim.cli.{_HANDLERS[type(given)]}")
     return int(command.main(given))
 

@@ -9,10 +9,9 @@ the way they meant to drag the right one.
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +20,10 @@ from hill_sim.policy import options
 from hill_sim.policy.motion import Motion, perform, randomised, read, scaled
 from hill_sim.policy.protocol import Policy
 from hill_sim.policy.run import Checked, Limited
-from hill_sim.types import Edit, LatentView, MovePoint, ScaleClass
+from hill_sim.types import Array, Edit, LatentView, MovePoint, ScaleClass
+
+if TYPE_CHECKING:
+    from hill_sim.tasks.human_confusion import Confusion
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,41 @@ class Perception(Limited):
         return perform(
             (dataclasses.replace(m, target=int(rows[m.target])) if m.kind is MovePoint else m for m in motions), view
         )
+
+
+@dataclass(frozen=True)
+class Misperception(Limited):
+    """Takes each shown point for one of class k instead of its own class c with probability P[c, k].
+
+    P is the confusion matrix Q of real people (`hill_sim.tasks.human_confusion`) with its off-diagonal entries times
+    `scale` (a row that would exceed 1 is divided by its sum; the diagonal takes the rest). The draws are independent,
+    and anew at each interaction. The policy sees the points under the classes that the user takes them for: classes
+    that people confuse share points, so their centers look closer, and their spreads larger, than they are. The
+    model's predictions are printed, not perceived, so they are seen as they are. What the policy does is carried over
+    as movements, as in `Perception`; a gesture on a class of which no point is shown is lost.
+    """
+
+    confusion: Confusion
+    scale: float = 1.0
+
+    def edit(self, view: LatentView, rng: np.random.Generator) -> Edit:
+        chances = self.chances(view.class_names)
+        below = chances.cumsum(axis=1)[view.labels] <= rng.random(len(view.labels))[:, None]
+        perceived = np.minimum(below.sum(axis=1), view.n_classes - 1)
+        if (perceived == view.labels).all():
+            return self.policy.edit(view, rng)
+        seen = dataclasses.replace(view, labels=perceived)
+        motions = read(self.policy.edit(seen, rng), seen)
+        shown = set(view.shown_classes.tolist())
+        return perform((m for m in motions if m.kind is MovePoint or m.target in shown), view)
+
+    def chances(self, class_names: Sequence[str]) -> Array:
+        """P [C,C]; rows sum to 1."""
+        others = self.confusion.of(class_names) * self.scale
+        np.fill_diagonal(others, 0.0)
+        others /= np.maximum(others.sum(axis=1, keepdims=True), 1.0)
+        np.fill_diagonal(others, 1.0 - others.sum(axis=1))
+        return others
 
 
 @dataclass(frozen=True)
@@ -154,6 +191,10 @@ class HumanLimits:
         strength: how far everything is moved, relative to the policy, >= 0.
         consistency: probability in [0,1] of following the policy at an interaction, else random directions (a coarse
             form of BPref's rationality).
+        confusion: what this person takes for what: `cifar10h` (what people confuse in CIFAR-10), or the path of a class
+            confusion or similarity matrix (.npy, .csv; `hill_sim.tasks.human_confusion`); None confuses nothing.
+        confusion_scale: how much more, or less, often than the matrix says, >= 0: people who label at leisure err less
+            than people in a hurry.
         seed: which person this is, an integer >= 0: the engine derives the user's chance and the points they are shown
             from it, together with the trial's seed.
 
@@ -170,6 +211,8 @@ class HumanLimits:
     strength: float = 1.0
     consistency: float = 1.0
     seed: int = 0
+    confusion: str | None = None
+    confusion_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.perception is not None:
@@ -177,8 +220,10 @@ class HumanLimits:
         if self.effort is not None:
             options.integer("user.effort", self.effort, 0)
         options.integer("user.seed", self.seed, 0)
-        for name, high in (("motor_noise", math.inf), ("strength", math.inf)):
-            options.number(f"user.{name}", getattr(self, name), 0.0, high)
+        for name in ("motor_noise", "strength", "confusion_scale"):
+            options.number(f"user.{name}", getattr(self, name), 0.0)
+        if self.confusion is not None and not (isinstance(self.confusion, str) and self.confusion):
+            raise InvalidInput(f"user.confusion: {self.confusion!r} is not 'cifar10h' or the path of a matrix")
         for name in ("mistakes", "skipping", "consistency"):
             options.number(f"user.{name}", getattr(self, name), 0.0, 1.0)
 
@@ -204,10 +249,18 @@ class HumanLimits:
     def wrap(self, policy: Policy, name: str | None = None) -> Policy:
         """`policy` within these limits; itself if there are none.
 
-        From the eye to the hand: the user attends to some points, decides (or does something random), moves more or
-        less far, takes the wrong thing, tires, and lands off the mark; or does not act at all.
+        From the eye to the hand: the user attends to some points, takes them for what they look like, decides (or does
+        something random), moves more or less far, takes the wrong thing, tires, and lands off the mark; or does not
+        act at all.
+
+        Raises:
+            InvalidInput, Unavailable: a confusion matrix that is damaged, or not there.
         """
         wrapped: Policy = Checked(policy, name)
+        if self.confusion is not None and self.confusion_scale > 0:
+            from hill_sim.tasks.human_confusion import load_confusion  # tasks need torch; most users confuse nothing
+
+            wrapped = Misperception(wrapped, load_confusion(self.confusion), self.confusion_scale)
         if self.perception is not None:
             wrapped = Perception(wrapped, self.perception)
         if self.consistency < 1:

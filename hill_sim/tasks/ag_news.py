@@ -46,7 +46,14 @@ def fetch_full(root: Path) -> list[Path]:
     return [*fetch(root), download(URL + "train.csv", root / FOLDERS[0] / "train.csv", f"md5:{MD5['train.csv']}")]
 
 
-@described(CARD, fetch)
+def _find(task: str, name: str, card: Card) -> Path:
+    path = locate(FOLDERS, name)
+    if path is None:
+        raise missing(task, name, FOLDERS[:1], card)
+    return path
+
+
+@described(CARD, fetch, lambda: _find("ag_news", "test.csv", CARD))
 def load(
     features: str = "tfidf-svd",
     dimensions: int = 128,
@@ -68,7 +75,7 @@ def load(
     )  # fmt: skip
 
 
-@described(FULL, fetch_full)
+@described(FULL, fetch_full, lambda: [_find("ag_news-full", name, FULL) for name in MD5])
 def load_full(
     features: str = "tfidf-svd",
     dimensions: int = 128,
@@ -93,9 +100,7 @@ def load_full(
 
 
 def _read(task: str, name: str, card: Card) -> tuple[Path, Texts, Array]:
-    path = locate(FOLDERS, name)
-    if path is None:
-        raise missing(task, name, FOLDERS[:1], card)
+    path = _find(task, name, card)
     if hashlib.md5(read_bytes(path), usedforsecurity=False).hexdigest() != MD5[name]:
         raise damaged(path, f"not the published {name} (its MD5 differs); remove it: hill-sim data fetch {task}")
     texts = read_texts(path, ("title", "description"), "class", header=COLUMNS)

@@ -96,10 +96,11 @@ def read_table(path: Path, label: str, group: str | None, split: str | None, fea
     x = np.empty((table.num_rows, len(chosen)), dtype=np.float32)
     for place, name in enumerate(chosen):
         x[:, place] = _numbers(path, name, table.column(name))
-    columns = [None if name is None else np.array(table.column(name).to_pylist(), dtype=object)
-               for name in (label, group, split)]  # fmt: skip
-    assert columns[0] is not None
-    return _samples(path, x, *columns)
+
+    def texts(name: str) -> Array:
+        return np.array(table.column(name).to_pylist(), dtype=object)
+
+    return _samples(path, x, texts(label), texts(group) if group else None, texts(split) if split else None, chosen)
 
 
 def _numbers(path: Path, name: str, column: Any) -> Array:
@@ -171,7 +172,9 @@ def _explained(message: str, names: Sequence[str]) -> str:
     return message.splitlines()[0]
 
 
-def _samples(path: Path, x: Array, y: Array, group: Array | None, split: Array | None) -> Samples:
+def _samples(
+    path: Path, x: Array, y: Array, group: Array | None, split: Array | None, columns: Sequence[str] | None = None
+) -> Samples:
     if x.ndim < 2 or x.dtype.kind not in "fiub":
         raise damaged(path, f"samples have shape {list(x.shape)} and type {x.dtype}; allowed: [N, ...], real numbers")
     if not len(x):
@@ -182,7 +185,19 @@ def _samples(path: Path, x: Array, y: Array, group: Array | None, split: Array |
             if values.ndim != 1 or len(values) != len(x):
                 raise damaged(path, f"{what}s have shape {list(values.shape)}, allowed: [{len(x)}], one a sample")
             texts[what] = tuple(_text(path, what, row, value) for row, value in enumerate(values.tolist()))
+    _check_finite(path, x, columns)
     return Samples(x, texts["label"], texts.get("group"), texts.get("split"))
+
+
+def _check_finite(path: Path, x: Array, columns: Sequence[str] | None) -> None:
+    """Raise for the first number that is missing or infinite; in blocks, to hold no mask as large as the data."""
+    for start in range(0, len(x), 4096):
+        bad = ~np.isfinite(x[start : start + 4096])
+        if bad.any():
+            row, *place = (int(i) for i in np.argwhere(bad)[0])
+            feature = f"column {columns[place[0]]!r}" if columns else f"feature {place}"
+            value = x[(start + row, *place)]
+            raise damaged(path, f"row {start + row + 1}, {feature}: {value} is not a finite number")
 
 
 def _text(path: Path, what: str, row: int, value: Any) -> str:

@@ -127,9 +127,14 @@ def _rows(
     options.choice("hold_out", hold_out, ("samples", "groups"))
     if hold_out == "groups" and groups is None:
         raise InvalidInput("task arrays: task_options.hold_out: 'groups' needs the option group")
+
+    def carve(among: Array, wanted: list[float]) -> list[Array]:
+        if hold_out == "groups" and groups is not None:
+            return [among[part] for part in by_group(groups[among], wanted, "arrays")]
+        return [among[part] for part in stratified(y[among], wanted, "arrays")]
+
     if given.splits is None:
-        parts = stratified(y, shares, "arrays") if hold_out == "samples" else by_group(groups, shares, "arrays")
-        return dict(zip(("validation", "test", "train"), parts, strict=True))
+        return dict(zip(("validation", "test", "train"), carve(np.arange(len(y)), shares), strict=True))
     for row, name in enumerate(given.splits):
         if name not in SPLITS:
             raise InvalidInput(f"{path}: row {row + 1}: {unknown('split', name, SPLITS)}")
@@ -139,13 +144,7 @@ def _rows(
         if not len(rows[part]):
             raise InvalidInput(f"{path}: no sample has the split {part!r}")
     if not len(rows["validation"]):
-        train = rows["train"]
-        held, kept = (
-            stratified(y[train], shares[:1], "arrays")
-            if hold_out == "samples"
-            else by_group(groups[train], shares[:1], "arrays")
-        )
-        rows |= {"validation": train[held], "train": train[kept]}
+        rows["validation"], rows["train"] = carve(rows["train"], shares[:1])
     if hold_out == "groups":
         _check_apart(given, rows, path)
     return rows

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from hill_sim.errors import InvalidInput
+from hill_sim.errors import InvalidInput, Unavailable
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,34 @@ class Card:
 Loader = TypeVar("Loader", bound=Callable[..., object])
 Fetch = Callable[[Path], list[Path]]
 """Download what a task needs below a data root; the paths that are there afterwards. Done already: returns at once."""
+Find = Callable[[], object]
+"""Look for a task's files, without reading them; raises Unavailable if some are missing."""
 
-_CARDS: dict[object, tuple[Card, Fetch | None]] = {}
+
+@dataclass(frozen=True)
+class Description:
+    """What `described` has noted of a loader. No `find`: nothing that could be missing."""
+
+    card: Card
+    fetch: Fetch | None = None
+    find: Find | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """True unless files are missing."""
+        try:
+            if self.find is not None:
+                self.find()
+        except Unavailable:
+            return False
+        return True
 
 
-def described(card: Card, fetch: Fetch | None = None) -> Callable[[Loader], Loader]:
-    """Decorate a task's loader with its card, and with the function that downloads its data.
+_DESCRIPTIONS: dict[object, Description] = {}
+
+
+def described(card: Card, fetch: Fetch | None = None, find: Find | None = None) -> Callable[[Loader], Loader]:
+    """Decorate a task's loader with its card, and with the functions that download its data, and look for them.
 
     Example:
         >>> @described(Card(title="Two moons", input="2 numbers"))
@@ -54,17 +76,12 @@ def described(card: Card, fetch: Fetch | None = None) -> Callable[[Loader], Load
     """
 
     def decorate(loader: Loader) -> Loader:
-        _CARDS[loader] = (card, fetch)
+        _DESCRIPTIONS[loader] = Description(card, fetch, find)
         return loader
 
     return decorate
 
 
-def card_of(loader: object) -> Card | None:
-    """The card of a decorated loader, else None."""
-    return _CARDS[loader][0] if loader in _CARDS else None
-
-
-def fetch_of(loader: object) -> Fetch | None:
-    """The download of a decorated loader, else None: its data cannot be fetched, or come with a package."""
-    return _CARDS[loader][1] if loader in _CARDS else None
+def description_of(loader: object) -> Description | None:
+    """What a decorated loader was decorated with, else None."""
+    return _DESCRIPTIONS.get(loader)

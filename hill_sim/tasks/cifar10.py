@@ -25,7 +25,7 @@ from hill_sim.tasks.base import Recipe, Split, Task
 from hill_sim.tasks.cache import cached
 from hill_sim.tasks.card import Card, described
 from hill_sim.tasks.fetch import download
-from hill_sim.tasks.files import damaged, data_root, digest_of, locate, missing
+from hill_sim.tasks.files import damaged, digest_of, locate, missing
 from hill_sim.tasks.splitting import stratified, subset, with_noise
 from hill_sim.types import Array
 
@@ -49,7 +49,21 @@ def fetch(root: Path) -> list[Path]:
     return [archive, root / CIFAR10.base_folder]
 
 
-@described(CARD, fetch)
+def _names() -> list[str]:
+    return [name for name, _ in (*CIFAR10.train_list, *CIFAR10.test_list)] + [CIFAR10.meta["filename"]]
+
+
+def _find() -> list[Path]:
+    folders = (CIFAR10.base_folder, f"cifar10/{CIFAR10.base_folder}", "cifar10")
+    found = {name: locate(folders, name) for name in _names()}
+    absent = [name for name, path in found.items() if path is None]
+    if absent:
+        what = "CIFAR-10 batches" if len(absent) == len(found) else f"file {absent[0]}"
+        raise missing("cifar10", what, folders[::2], CARD)
+    return [path for path in found.values() if path is not None]
+
+
+@described(CARD, fetch, _find)
 def load(
     validation: int = 5_000,
     train_per_class: int | None = None,
@@ -90,7 +104,7 @@ def load(
     )
 
 
-@described(dataclasses.replace(CARD, title="CIFAR-10, a subset that a laptop can sweep"), fetch)
+@described(dataclasses.replace(CARD, title="CIFAR-10, a subset that a laptop can sweep"), fetch, _find)
 def load_small(train_per_class: int = 200, label_noise: float = 0.0) -> Task:
     """CIFAR-10, a subset that a laptop can sweep: 2,000 / 1,000 / 2,000 images.
 
@@ -110,20 +124,6 @@ def arrays() -> dict[str, Array]:
     """
     paths = _find()
     return cached("cifar10", PARSER_VERSION, {"files": digest_of(paths)}, lambda: _parse(paths))
-
-
-def _names() -> list[str]:
-    return [name for name, _ in (*CIFAR10.train_list, *CIFAR10.test_list)] + [CIFAR10.meta["filename"]]
-
-
-def _find() -> list[Path]:
-    folders = (CIFAR10.base_folder, f"cifar10/{CIFAR10.base_folder}", "cifar10")
-    found = {name: locate(folders, name) for name in _names()}
-    absent = [name for name, path in found.items() if path is None]
-    if absent:
-        what = "CIFAR-10 batches" if len(absent) == len(found) else f"file {absent[0]}"
-        raise missing("cifar10", what, folders[::2], CARD)
-    return [path for path in found.values() if path is not None]
 
 
 def _parse(paths: Sequence[Path]) -> dict[str, Array]:
@@ -191,8 +191,3 @@ def _standardised(images: Array, rows: Array, mean: Array, deviation: Array) -> 
         block = torch.from_numpy(images[rows[start : start + 2048]])
         torch.sub(block, shift, out=result[start : start + 2048]).div_(scale)
     return result
-
-
-def data_folder() -> Path:
-    """Where `hill-sim data fetch cifar10` puts the data."""
-    return data_root() / CIFAR10.base_folder

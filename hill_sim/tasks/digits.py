@@ -14,13 +14,24 @@ from sklearn.model_selection import train_test_split
 from hill_sim.errors import InvalidInput
 from hill_sim.seeding import generator
 from hill_sim.tasks.base import Recipe, Split, Task
+from hill_sim.tasks.card import Card, described
 from hill_sim.trial import Options
 from hill_sim.types import Array
 
 SPLIT_SEED = 0
 """The split, the subset and the wrong labels are part of the task: every trial of it sees the same."""
 
+CARD = Card(
+    title="Handwritten digits, 1,797 small images",
+    input="64 pixels of an 8 x 8 image",
+    source="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
+    licence="CC BY 4.0",
+    citation="E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, "
+    "1998, doi 10.24432/C50P49",
+)
 
+
+@described(CARD)
 def load(train_per_class: int | None = None, label_noise: float = 0.0) -> Task:
     """Digits, split 60 / 20 / 20 by class.
 
@@ -45,6 +56,7 @@ def load(train_per_class: int | None = None, label_noise: float = 0.0) -> Task:
         test=split(test, labels[test]),
         class_names=tuple(str(digit) for digit in range(10)),
         recipe=Recipe(model="mlp", model_options=Options(hidden=(128, 64)), batch_size=64, lr=1e-3),
+        card=CARD,
     )
 
 

@@ -58,7 +58,28 @@ def fetch(root: Path) -> list[Path]:
     return [archive, root / "dsads" / "data"]
 
 
-@described(CARD, fetch)
+def _segment_files(person: int, segments: int) -> list[Path]:
+    folder = next((f for f in ARCHIVE_FOLDERS if (data_root() / f / "a01" / f"p{person}").is_dir()), None)
+    if folder is None:
+        raise missing("dsads", f"a01/p{person}/s01.txt nor p{person}.csv", ARCHIVE_FOLDERS[:1], CARD)
+    paths = []
+    for activity in range(1, len(ACTIVITIES) + 1):
+        for segment in range(1, segments + 1):
+            place = f"{folder}/a{activity:02d}/p{person}"
+            found = locate([place], f"s{segment:02d}.txt")
+            if found is None:
+                raise missing("dsads", f"s{segment:02d}.txt", [place], CARD)
+            paths.append(found)
+    return paths
+
+
+def _find(person: int, segments: int) -> list[Path]:
+    """The person's CSV, or their segments in order of activity and time."""
+    path = locate(CSV_FOLDERS, f"p{person}.csv")
+    return _segment_files(person, segments) if path is None else [path]
+
+
+@described(CARD, fetch, lambda: [_find(person, 10) for person in range(1, 7)])
 def load(
     train: Sequence[int] = (1, 2, 3),
     validation: Sequence[int] = (4,),
@@ -127,7 +148,7 @@ SUMMARY = dataclasses.replace(
 )
 
 
-@described(SUMMARY, fetch)
+@described(SUMMARY, fetch, lambda: [_find(person, 10) for person in range(1, 7)])
 def load_summary(step: int = 25) -> Task:
     """Daily and Sports Activities, each window as its channels' mean, deviation, minimum and maximum: for MLPs.
 
@@ -143,31 +164,11 @@ def recordings(person: int, segments: int, channels: Sequence[str]) -> dict[str,
     Raises:
         Unavailable: no file. InvalidInput: a damaged or foreign one; the message names file, row or column.
     """
-    path = locate(CSV_FOLDERS, f"p{person}.csv")
-    key = {"person": person, "segments": segments, "channels": list(channels)}
-    if path is not None:
-        return cached(
-            "dsads", PARSER_VERSION, {**key, "files": digest_of([path])}, lambda: _read_csv(path, segments, channels)
-        )
-    paths = _segment_files(person, segments)
-    # All segments are called s01.txt ...: their order in `paths` tells them apart.
-    digests = [digest_of([path]) for path in paths]
-    return cached("dsads", PARSER_VERSION, {**key, "files": digests}, lambda: _read_segments(paths, segments, channels))
-
-
-def _segment_files(person: int, segments: int) -> list[Path]:
-    folder = next((f for f in ARCHIVE_FOLDERS if (data_root() / f / "a01" / f"p{person}").is_dir()), None)
-    if folder is None:
-        raise missing("dsads", f"a01/p{person}/s01.txt nor p{person}.csv", ARCHIVE_FOLDERS[:1], CARD)
-    paths = []
-    for activity in range(1, len(ACTIVITIES) + 1):
-        for segment in range(1, segments + 1):
-            place = f"{folder}/a{activity:02d}/p{person}"
-            found = locate([place], f"s{segment:02d}.txt")
-            if found is None:
-                raise missing("dsads", f"s{segment:02d}.txt", [place], CARD)
-            paths.append(found)
-    return paths
+    paths = _find(person, segments)
+    # Segments are all called s01.txt ...: their order in the list tells them apart.
+    key = {"person": person, "segments": segments, "channels": list(channels), "files": [digest_of([p]) for p in paths]}
+    read = _read_csv if len(paths) == 1 else _read_segments
+    return cached("dsads", PARSER_VERSION, key, lambda: read(paths, segments, channels))
 
 
 def _read_segments(paths: Sequence[Path], segments: int, channels: Sequence[str]) -> dict[str, Array]:
@@ -185,7 +186,8 @@ def _read_segments(paths: Sequence[Path], segments: int, channels: Sequence[str]
     return {"values": np.concatenate(blocks), "activity": activity}
 
 
-def _read_csv(path: Path, segments: int, channels: Sequence[str]) -> dict[str, Array]:
+def _read_csv(paths: Sequence[Path], segments: int, channels: Sequence[str]) -> dict[str, Array]:
+    [path] = paths
     table = _table(path, header=0)
     for column in ("activity", "segment", *channels):
         if column not in table:

@@ -47,9 +47,7 @@ def download(url: str, path: Path, known_hash: str | None) -> Path:
         kept = (
             f"; {_part(path).stat().st_size:,} bytes kept, go on with the same command" if _part(path).exists() else ""
         )
-        reason = (
-            f"{type(error).__name__}: {_first_line(error)}" if isinstance(error, requests.RequestException) else error
-        )
+        reason = _reason(error)
         raise Unavailable(f"cannot fetch {url} ({reason}); or put it by hand at {path}{kept}") from None
     return Path(fetched)
 
@@ -122,6 +120,19 @@ def unpack_zip(archive: Path, folder: Path) -> list[Path]:
 
 def _part(path: Path) -> Path:
     return path.with_name(path.name + ".part")
+
+
+def _reason(error: Exception) -> str:
+    """Why a download failed, without the inner workings of the HTTP library."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"the server says {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.Timeout):
+        return "the server does not answer"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection ended before the file did"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection"
+    return _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:

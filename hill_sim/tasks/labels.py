@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,6 +30,7 @@ def mapped(what: str, labels: Sequence[str]) -> tuple[Array, tuple[str, ...]]:
 def _numbers(labels: set[str]) -> dict[str, float]:
     """Each label as a number; 0 for all unless all are numbers."""
     try:
-        return {label: float(label) for label in labels}
+        numbers = {label: float(label) for label in labels}
     except ValueError:
-        return dict.fromkeys(labels, 0.0)
+        numbers = dict.fromkeys(labels, math.nan)
+    return numbers if all(map(math.isfinite, numbers.values())) else dict.fromkeys(labels, 0.0)

@@ -33,6 +33,7 @@ from hill_sim.types import Array
 _log = logging.getLogger(__name__)
 PARSER_VERSION = 1
 FOLDERS = ("PAMAP2_Dataset/Protocol", "pamap2/PAMAP2_Dataset/Protocol", "pamap2/Protocol", "pamap2", "Protocol")
+EXCERPT_FOLDERS = ("pamap2_excerpt",)
 URL = "https://archive.ics.uci.edu/static/public/231/pamap2+physical+activity+monitoring.zip"
 
 ACTIVITIES = {
@@ -60,7 +61,19 @@ def fetch(root: Path) -> list[Path]:
     return [path for path in unpack_zip(archive, root) if path.parent.name == "Protocol"]
 
 
-@described(CARD, fetch)
+def _file(subject: int) -> Path:
+    path = locate(FOLDERS, f"subject{100 + subject}.dat")
+    if path is None:
+        excerpt = (
+            " (the excerpt there is another task: pamap2-excerpt)"
+            if locate(EXCERPT_FOLDERS, "subject101_excerpt.dat")
+            else ""
+        )
+        raise missing("pamap2", f"subject{100 + subject}.dat{excerpt}", FOLDERS[:1], CARD)
+    return path
+
+
+@described(CARD, fetch, lambda: [_file(subject) for subject in range(1, 9)])
 def load(
     train: Sequence[int] = (1, 2, 4, 5, 8),
     validation: Sequence[int] = (6,),
@@ -96,10 +109,17 @@ EXCERPT = dataclasses.replace(
     input="window of 27 motion channels x 50 samples (0.5 s)",
     note="65 seconds of data, 5 of each activity from one person: shows that things run, supports no conclusion",
 )
-EXCERPT_FOLDERS = ("pamap2_excerpt",)
 
 
-@described(EXCERPT)
+def _excerpt_files() -> list[Path]:
+    found = [locate(EXCERPT_FOLDERS, f"subject{100 + s}_excerpt.dat") for s in SUBJECTS]
+    paths = [path for path in found if path is not None]
+    if not paths:
+        raise missing("pamap2-excerpt", "subject10X_excerpt.dat", EXCERPT_FOLDERS, EXCERPT, fetchable=False)
+    return paths
+
+
+@described(EXCERPT, find=_excerpt_files)
 def load_excerpt(window: int = 50, step: int = 25) -> Task:
     """PAMAP2, an excerpt of 65 seconds in the published format: too small to conclude anything from.
 
@@ -110,11 +130,7 @@ def load_excerpt(window: int = 50, step: int = 25) -> Task:
         window, step: in samples of 10 ms; a window must fit into a second.
     """
     _log.warning("pamap2-excerpt: %s", EXCERPT.note)
-    found = [locate(EXCERPT_FOLDERS, f"subject{100 + s}_excerpt.dat") for s in SUBJECTS]
-    paths = [path for path in found if path is not None]
-    if not paths:
-        raise missing("pamap2-excerpt", "subject10X_excerpt.dat", EXCERPT_FOLDERS, EXCERPT, fetchable=False)
-    rows = recordings(paths)
+    rows = recordings(_excerpt_files())
     runs = run_ids(rows["subject"], rows["activity"], breaks=rows["breaks"])
     part = np.searchsorted([3, 4], _fifths(runs), side="right")  # 0 train, 1 validation, 2 test
     windows = _windows(rows, runs * 3 + part, window, step, other=True)
@@ -145,18 +161,6 @@ def recordings(paths: Sequence[Path]) -> dict[str, Array]:
         return {"values": values, "activity": activity, "subject": subject, "breaks": breaks}
 
     return cached("pamap2", PARSER_VERSION, {"files": digest_of(paths)}, parse)
-
-
-def _file(subject: int) -> Path:
-    path = locate(FOLDERS, f"subject{100 + subject}.dat")
-    if path is None:
-        excerpt = (
-            " (the excerpt there is another task: pamap2-excerpt)"
-            if locate(EXCERPT_FOLDERS, "subject101_excerpt.dat")
-            else ""
-        )
-        raise missing("pamap2", f"subject{100 + subject}.dat{excerpt}", FOLDERS[:1], CARD)
-    return path
 
 
 def _subject_of(path: Path) -> int:

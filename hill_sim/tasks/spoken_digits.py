@@ -62,7 +62,17 @@ def fetch(root: Path) -> list[Path]:
     return [archive]
 
 
-@described(CARD, fetch)
+def _find() -> list[Path]:
+    for folder in FOLDERS:
+        for packed in ("recordings.tar.xz", "recordings.tar.gz"):
+            if (path := data_root() / folder / packed).is_file():
+                return [path]
+        if found := sorted((data_root() / folder / "recordings").glob("*.wav")):
+            return found
+    raise missing("spoken_digits", "recordings.tar.xz nor recordings/*.wav", FOLDERS[:1], CARD)
+
+
+@described(CARD, fetch, _find)
 def load(
     split: str = "official",
     validation_speakers: Sequence[str] = ("yweweler",),
@@ -136,16 +146,6 @@ def content_hash(paths: Sequence[Path]) -> str:
     for name, content in sorted((name, content) for _, name, content in _waves(paths)):
         total.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
     return total.hexdigest()
-
-
-def _find() -> list[Path]:
-    for folder in FOLDERS:
-        for packed in ("recordings.tar.xz", "recordings.tar.gz"):
-            if (path := data_root() / folder / packed).is_file():
-                return [path]
-        if found := sorted((data_root() / folder / "recordings").glob("*.wav")):
-            return found
-    raise missing("spoken_digits", "recordings.tar.xz nor recordings/*.wav", FOLDERS[:1], CARD)
 
 
 def _parse(paths: Sequence[Path], bands: int, frames: int) -> dict[str, Array]:
