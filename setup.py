@@ -85,6 +85,15 @@ def nvcc_command(nvcc: Path, source: str, target: str, include: list[str]) -> li
     return [str(nvcc), "-std=c++17", "-O3", *archs, *host, *folders, "-c", source, "-o", target]
 
 
+def reason(error: Exception) -> str:
+    """One short line. A compiler's failure comes as its whole command; its name and exit status are what matters."""
+    text = " ".join(str(error).split())
+    command = re.match(r"[Cc]ommand .?'?\[?'?([^ ',]+).*?((?:non-zero )?exit (?:status|code) -?\d+)?$", text)
+    if command:
+        return f"command '{command[1]}' failed" + (f" with {command[2]}" if command[2] else "")
+    return text[:300] or type(error).__name__
+
+
 class Build(build_ext):
     """Compiles part by part, so that in `auto` a part that fails costs only itself, and writes `_build.json`."""
 
@@ -106,7 +115,7 @@ class Build(build_ext):
             except Exception as error:
                 if MODE != "auto":
                     raise
-                record[part.part] = " ".join(str(error).split())[:300] or type(error).__name__
+                record[part.part] = reason(error)
                 print(f"hill-sim: {part.part} kernels not built: {record[part.part]}", file=sys.stderr)
         self.extensions = [part for part in self.extensions if record[part.part] == "built"]
         folder = Path(self.build_lib) / "hill_sim" / "kernels"

@@ -47,40 +47,70 @@ HILL_INLINE DirectPlan<T> make_direct_plan(Scratch& scratch, int64_t B, int64_t 
   return plan;
 }
 
-// One row against n columns. Adds h / d * (x_i - x_j) to the columns' g, its sum to the row's `gi`, and returns the sum of h^2.
-// Comparisons are written so that NaN comes through: h < 0 ? 0 : h keeps it, and so does d == 0 ? 0 : h / d.
-template <class T, int D, bool kGrad>
-HILL_INLINE T row_against_tile(const T* xi, T* gi, const T* x, T* g, int64_t stride, const T* m, int64_t n) {
+// kRows rows against n columns. Adds h / d * (x_i - x_j) to the columns' g and the squares h^2 to `value`; sum[r][d] receives
+// each row's share, by lane. Comparisons are written so that NaN comes through: h < 0 ? 0 : h keeps it, and so does
+// d == 0 ? 0 : h / d.
+template <class T, int D, int kRows, bool kGrad>
+HILL_INLINE void rows_against_tile(const T (*xi)[D], Vec<T> (*sum)[D], Vec<T>& value, const T* x, T* g, int64_t stride, const T* m,
+                                   int64_t n) {
   const Vec<T> zero = {};
-  Vec<T> value = {}, sum[D] = {};
   for (int64_t j = 0; j < n; j += kLanes<T>) {
-    Vec<T> square = zero;
+    Vec<T> column[D], received[D], margin = at(m + j);
 #pragma GCC unroll 4
     for (int d = 0; d < D; ++d) {
-      const Vec<T> diff = xi[d] - at(x + d * stride + j);
-      square += diff * diff;
+      column[d] = at(x + d * stride + j);
+      if constexpr (kGrad) received[d] = at(g + d * stride + j);
     }
-    const Vec<T> distance = square_root<T>(square);
-    Vec<T> h = at(m + j) - distance;
-    h = h < 0 ? zero : h;
-    value += h * h;
-    if constexpr (kGrad) {
-      const Vec<T> c = square == 0 ? zero : h / distance;
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      Vec<T> diff[D], square = zero;
 #pragma GCC unroll 4
       for (int d = 0; d < D; ++d) {
-        const Vec<T> push = c * (xi[d] - at(x + d * stride + j));
-        sum[d] += push;
-        at(g + d * stride + j) += push;
+        diff[d] = xi[r][d] - column[d];
+        square += diff[d] * diff[d];
+      }
+      const Vec<T> distance = square_root<T>(square);
+      Vec<T> h = margin - distance;
+      h = h < 0 ? zero : h;
+      value += h * h;
+      if constexpr (kGrad) {
+        const Vec<T> c = square == 0 ? zero : h / distance;
+#pragma GCC unroll 4
+        for (int d = 0; d < D; ++d) {
+          const Vec<T> push = c * diff[d];
+          sum[r][d] += push;
+          received[d] += push;
+        }
       }
     }
+    if constexpr (kGrad) {
+#pragma GCC unroll 4
+      for (int d = 0; d < D; ++d) at(g + d * stride + j) = received[d];
+    }
   }
-  if constexpr (kGrad) {
-    for (int d = 0; d < D; ++d) gi[d] += lane_sum(sum[d]);
-  }
-  return lane_sum(value);
 }
 
-// The same for any D, one coordinate after the other through a buffer as long as the tile.
+// Rows [i, i + kRows) of the plan against the tile; their sums go to `rows`.
+template <class T, int D, int kRows, bool kGrad>
+HILL_INLINE void some_rows(const DirectPlan<T>& plan, int64_t i, int64_t from, const T* m, int64_t n, Vec<T>& value, T* g, T* rows) {
+  T xi[kRows][D];
+  Vec<T> sum[kRows][D] = {};
+  for (int r = 0; r < kRows; ++r) {
+    for (int d = 0; d < D; ++d) xi[r][d] = plan.x[d * plan.stride + i + r];
+  }
+  rows_against_tile<T, D, kRows, kGrad>(xi, sum, value, plan.x + from, g + from, plan.stride, m, n);
+  if constexpr (kGrad && D == 2 && kRows == 2) {
+    T sums[4];
+    lane_sums(sum[0][0], sum[1][0], sum[0][1], sum[1][1], sums);
+    for (int k = 0; k < 4; ++k) rows[k / 2 * plan.stride + i + k % 2] += sums[k];
+  } else if constexpr (kGrad) {
+    for (int r = 0; r < kRows; ++r) {
+      for (int d = 0; d < D; ++d) rows[d * plan.stride + i + r] += lane_sum(sum[r][d]);
+    }
+  }
+}
+
+// One row for any D, one coordinate after the other through a buffer as long as the tile. Returns its sum of h^2.
 template <class T, bool kGrad>
 HILL_INLINE T row_against_tile_any(int64_t D, const T* xi, T* gi, const T* x, T* g, int64_t stride, const T* m, int64_t n,
                                    T* buffer) {
@@ -129,19 +159,26 @@ HILL_INLINE double direct_rows(const DirectPlan<T>& plan, int64_t begin, int64_t
       const int64_t from = j0 / kLane * kLane;
       const int64_t stop = j1 < from + kTile ? j1 : from + kTile;
       expand_margins(plan, a, k, j0, stop, from, padded(stop), m);
-      for (int64_t i = r0; i < r1; ++i) {
-        T xi[kMaxDirect], gi[kMaxDirect] = {};
-        for (int64_t d = 0; d < D; ++d) xi[d] = plan.x[d * stride + i];
-        const int64_t n = padded(stop) - from;
-        T v;
-        if constexpr (kD > 0) {
-          v = row_against_tile<T, kD, kGrad>(xi, gi, plan.x + from, g + from, stride, m, n);
-        } else {
-          v = row_against_tile_any<T, kGrad>(D, xi, gi, plan.x + from, g + from, stride, m, n, m + kTile);
+      const int64_t n = padded(stop) - from;
+      if constexpr (kD > 0) {
+        constexpr int64_t kFlush = 8;  // rows whose squares are summed in T, by lane, before they go to the double
+        for (int64_t i0 = r0; i0 < r1; i0 += kFlush) {
+          const int64_t last = r1 < i0 + kFlush ? r1 : i0 + kFlush;
+          Vec<T> squares = {};
+          int64_t i = i0;
+          for (; i + 2 <= last; i += 2) some_rows<T, kD, 2, kGrad>(plan, i, from, m, n, squares, g, rows);
+          if (i < last) some_rows<T, kD, 1, kGrad>(plan, i, from, m, n, squares, g, rows);
+          value += static_cast<double>(lane_sum(squares));
         }
-        value += static_cast<double>(v);
-        if constexpr (kGrad) {
-          for (int64_t d = 0; d < D; ++d) rows[d * stride + i] += gi[d];
+      } else {
+        for (int64_t i = r0; i < r1; ++i) {
+          T xi[kMaxDirect], gi[kMaxDirect] = {};
+          for (int64_t d = 0; d < D; ++d) xi[d] = plan.x[d * stride + i];
+          value += static_cast<double>(
+              row_against_tile_any<T, kGrad>(D, xi, gi, plan.x + from, g + from, stride, m, n, m + kTile + kLane));
+          if constexpr (kGrad) {
+            for (int64_t d = 0; d < D; ++d) rows[d * stride + i] += gi[d];
+          }
         }
       }
       j0 = stop;

@@ -51,18 +51,25 @@ struct PairPlan {
 };
 
 // Margins of row class a against columns [j0, j1), laid out from the vector boundary below j0; 0 where there is no pair,
-// which makes a lane do nothing: its hinge is max(0, -distance).
+// which makes a lane do nothing: its hinge is max(0, -distance). Whole vectors are written, each class over the end of the
+// one before, so m needs kLane numbers of room past `to`.
 template <class T>
 HILL_INLINE void expand_margins(const PairPlan<T>& plan, int64_t a, int64_t k, int64_t j0, int64_t j1, int64_t from, int64_t to,
                                 T* m) {
   const ClassOrder& o = plan.order;
-  for (int64_t j = from; j < j0; ++j) m[j - from] = 0;
+  const auto fill = [](T* begin, const T* end, T v) __attribute__((always_inline)) {
+    do {
+      for (int64_t l = 0; l < kLane; ++l) begin[l] = v;
+      begin += kLane;
+    } while (begin < end);
+  };
+  fill(m, m + kLane, T(0));
   for (; j0 < j1; ++k) {
     const int64_t stop = o.start[k + 1] < j1 ? o.start[k + 1] : j1;
-    const T margin = plan.margin(a, k);
-    for (; j0 < stop; ++j0) m[j0 - from] = margin;
+    fill(m + (j0 - from), m + (stop - from), plan.margin(a, k));
+    j0 = stop;
   }
-  for (int64_t j = j1; j < to; ++j) m[j - from] = 0;
+  if (j1 < to) fill(m + (j1 - from), m + (to - from), T(0));
 }
 
 // Calls f(row_begin, row_end, column_begin, column_end, a, k_begin) for the sorted rows [begin, end) against every
@@ -74,13 +81,14 @@ HILL_INLINE void for_active(const PairPlan<T>& plan, int64_t begin, int64_t end,
   for (int64_t a = 0; a + 1 < o.present; ++a) {
     const int64_t r0 = o.start[a] > begin ? o.start[a] : begin, r1 = o.start[a + 1] < end ? o.start[a + 1] : end;
     if (r0 >= r1) continue;
-    int64_t k = a + 1;
-    while (k < o.present) {
-      while (k < o.present && !plan.may_touch(a, k)) ++k;
-      int64_t last = k;
-      while (last < o.present && plan.may_touch(a, last)) ++last;
-      if (k < last) f(r0, r1, static_cast<int64_t>(o.start[k]), static_cast<int64_t>(o.start[last]), a, k);
-      k = last;
+    int64_t first = -1;  // class at which the stretch began
+    for (int64_t k = a + 1; k <= o.present; ++k) {
+      const bool active = k < o.present && plan.may_touch(a, k);
+      if (active && first < 0) first = k;
+      if (!active && first >= 0) {
+        f(r0, r1, static_cast<int64_t>(o.start[first]), static_cast<int64_t>(o.start[k]), a, first);
+        first = -1;
+      }
     }
   }
 }

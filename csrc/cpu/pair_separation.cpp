@@ -56,9 +56,9 @@ int64_t sums_size(const GramPlan<T>*, int64_t B, int64_t D) {
   return GramPlan<T>::stride_of(B) * (GramPlan<T>::width_of(D) + 1);
 }
 template <class T>
-int64_t work_size(const DirectPlan<T>*) { return 2 * kTile; }
+int64_t work_size(const DirectPlan<T>*) { return 2 * (kTile + kLane); }
 template <class T>
-int64_t work_size(const GramPlan<T>*) { return (kRowTile + 1) * kColTile; }
+int64_t work_size(const GramPlan<T>*) { return (kRowTile + 1) * kColTile + kLane; }
 
 template <class T>
 void write_grad(const DirectPlan<T>& p, const T* sums, T scale, T* grad) {

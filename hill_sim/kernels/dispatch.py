@@ -28,9 +28,11 @@ _CHOSEN: dict[tuple[str, str], str] = {}  # (backend asked for, device) -> backe
 
 def choose(backend: str, z: Tensor) -> Kernels:
     """The kernels for z. An explicit request that cannot be met raises `Unavailable` and says why."""
-    device = z.device.type if isinstance(z, Tensor) else "cpu"  # what is not a tensor is refused by the checks
-    kernels = _LOADED[resolve(backend, device)]
-    assert kernels is not None  # resolve names only what is there
+    try:
+        kernels = _LOADED[_CHOSEN[backend, z.device.type]]
+    except (KeyError, AttributeError):  # a first call; or z is no tensor, which the checks will say
+        kernels = _LOADED[resolve(backend, z.device.type if isinstance(z, Tensor) else "cpu")]
+    assert kernels is not None  # what is chosen is there
     return kernels
 
 
