@@ -186,7 +186,7 @@ CASES: list[dict[str, Any]] = [
     {"objective": "paper"},
     {"objective": "hill-samples", "policy": "separation"},
     {"objective": {"mixing": "convex", "coordinates": "raw", "reduction": "mean"}, "policy": "merge_similar"},
-    {"objective": {"coordinates": "latent", "hold_untouched": True}, "optimizer": "adamw", "weight_decay": 0.1},
+    {"objective": {"coordinates": "latent", "hold_untouched": True}, "policy": "merge_similar", "optimizer": "adamw"},
     {"optimizer": "sgd", "lr": 0.02, "weight_decay": 1e-2, "projection": "random"},
     {"projection": "pca", "lam": 1.0, "alpha": 0.9},
     {"projection": "lda", "lr": 1e-2},
