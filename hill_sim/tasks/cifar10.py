@@ -31,6 +31,7 @@ from hill_sim.types import Array
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PARSER_VERSION = 1
+OFFICIAL_TRAIN = 50_000
 
 CARD = Card(
     title="CIFAR-10, 60,000 colour images",
@@ -83,7 +84,7 @@ def load(
     options.integer("validation", validation, 10, 40_000)
     data = arrays()
     train_y, test_y = data["train_y"], data["test_y"]
-    held_out, train = stratified(train_y, [validation / len(train_y)], "cifar10")
+    held_out, train = stratified(train_y, [validation / OFFICIAL_TRAIN], "cifar10")
     train = subset(train, train_y, train_per_class, "train_per_class", "cifar10")
     held_out = subset(held_out, train_y, validation_per_class, "validation_per_class", "cifar10")
     test = subset(np.arange(len(test_y)), test_y, test_per_class, "test_per_class", "cifar10 test")

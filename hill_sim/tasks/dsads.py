@@ -149,13 +149,13 @@ SUMMARY = dataclasses.replace(
 
 
 @described(SUMMARY, fetch, lambda: [_find(person, 10) for person in range(1, 7)])
-def load_summary(step: int = 25) -> Task:
+def load_summary(segments: int = 10, step: int = 25) -> Task:
     """Daily and Sports Activities, each window as its channels' mean, deviation, minimum and maximum: for MLPs.
 
     Args:
-        step: as in `dsads`.
+        segments, step: as in `dsads`.
     """
-    return dataclasses.replace(load(step=step, features="summary"), name="dsads-summary")
+    return dataclasses.replace(load(segments=segments, step=step, features="summary"), name="dsads-summary")
 
 
 def recordings(person: int, segments: int, channels: Sequence[str]) -> dict[str, Array]:
@@ -212,7 +212,7 @@ def _read_csv(paths: Sequence[Path], segments: int, channels: Sequence[str]) -> 
 def _table(path: Path, header: int | None) -> pd.DataFrame:
     data = read_bytes(path)
     try:
-        return pd.read_csv(io.BytesIO(data), header=header, float_precision="round_trip")
+        return pd.read_csv(io.BytesIO(data), header=header)
     except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise damaged(path, f"no table of comma-separated numbers ({str(error).splitlines()[0].strip()})") from None
 
