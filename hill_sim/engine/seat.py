@@ -13,10 +13,9 @@ from torch import Tensor
 from hill_sim.engine.planning import Human
 from hill_sim.engine.results import Interaction
 from hill_sim.objective import STD_EPS, Targets, mixing_weights
-from hill_sim.policy import HumanLimits, Policy, build_policy, run_policy
+from hill_sim.policy import HumanLimits, build_policy, run_policy
 from hill_sim.seeding import generator
 from hill_sim.tasks import Split, Task
-from hill_sim.trial import Options
 from hill_sim.types import Array, Edit, LatentView, Memory, TargetLayout
 
 
@@ -142,17 +141,12 @@ def look(task: Task, regime: Human, shown: Display, outputs: tuple[Tensor, Tenso
     return frame, view
 
 
-@lru_cache(maxsize=1024)
-def _policy(name: str, options: Options, user: Options) -> Policy:
-    return build_policy(name, options, user)
-
-
 def ask(regime: Human, seed: int, frame: Frame, view: LatentView, shown: Display) -> OpenInteraction:
     """Let the regime's user edit the view (which already holds the user's memories).
 
     Raises whatever the policy raises, and InvalidEdit for an edit that cannot be applied.
     """
-    policy = _policy(regime.policy, regime.policy_options, regime.user)
+    policy = build_policy(regime.policy, regime.policy_options, regime.user)  # not cached: a user's file may change
     rng = generator(seed, "policy", view.epoch, HumanLimits.from_options(regime.user).seed)
     start = time.perf_counter()
     edit = run_policy(policy, view, rng, name=regime.policy)
