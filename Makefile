@@ -17,10 +17,10 @@ demo: base ## the quickstart: simulated users on real digits, to a report
 	@.venv/bin/hill-sim sweep experiments/quickstart.yaml --report
 
 test: lint ## everything: ruff, mypy, the import contract, all tests
-	@$(PY) -m pytest -n $${HILL_SIM_TEST_WORKERS:-2}
+	@$(PY) -m pytest -n $${HILL_SIM_TEST_WORKERS:-2} --dist loadfile
 
 fast: dev ## the edit loop: the quick tests only
-	@$(PY) -m pytest -n $${HILL_SIM_TEST_WORKERS:-2} -m "not slow and not browser and not cuda and not faults"
+	@$(PY) -m pytest -n $${HILL_SIM_TEST_WORKERS:-2} --dist loadfile -m "not slow and not browser and not cuda and not faults"
 
 lint: dev ## ruff, mypy, the import contract
 	@$(PY) -m ruff check $(CHECKED)
