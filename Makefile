@@ -8,7 +8,7 @@ CHECKED := hill_sim strategies tests requirements $(wildcard setup.py)
 export OMP_NUM_THREADS := 1
 export MPLBACKEND := Agg
 
-.PHONY: help demo test fast lint bench base dev clean
+.PHONY: help demo test fast lint bench sanitize cuda base dev clean
 
 help: ## what can be made
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,12 @@ lint: dev ## ruff, mypy, the import contract
 bench: base ## kernels and engine against their baselines, on this machine
 	@.venv/bin/hill-sim bench kernels
 	@.venv/bin/hill-sim bench engine
+
+sanitize: ## the C++ kernels under AddressSanitizer and UBSan
+	@csrc/tests/sanitize.sh
+
+cuda: dev ## compile the CUDA kernels and report registers and spills; needs nvcc, no GPU
+	@$(PY) csrc/cuda/report.py
 
 base: ## .venv with what hill-sim needs to run
 	@requirements/install.sh base
