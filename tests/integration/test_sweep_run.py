@@ -22,7 +22,7 @@ from hill_sim.errors import HillError, InvalidInput, Unavailable
 from hill_sim.sweep import load_outcomes, load_results, run_sweep
 from hill_sim.sweep.folder import RESULTS, SPEC, TABLE, RunFolder
 from hill_sim.sweep.store import ResultStore
-from hill_sim.sweep.workers import count
+from hill_sim.sweep.workers import Batch, LocalWorkers, WorkerCrash, count
 from hill_sim.trial import Trial
 
 
@@ -336,3 +336,62 @@ def test_ctrl_c_ends_the_batch_in_flight_and_says_how_to_go_on(tmp_path: Path) -
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert json.loads(again.stdout)["ran"] == 256 - done
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_ctrl_c_twice_stops_at_once_and_leaves_no_process(tmp_path: Path) -> None:
+    spec = write_yaml(tmp_path / "longer.yaml", **LONGER)
+    driver = start(spec, tmp_path / "stopped", workers=2)
+    wait_for(lambda: stored(tmp_path / "stopped") > 0, driver)
+    workers = children(driver.pid)
+    driver.send_signal(signal.SIGINT)
+    assert driver.stderr is not None
+    assert "Ctrl-C again stops at once" in driver.stderr.readline()
+    driver.send_signal(signal.SIGINT)
+    _, err = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    assert err in ("hill-sim: interrupted; a sweep goes on with the same command\n", going_on(tmp_path / "stopped"))
+    wait_for_death(workers)
+
+
+def going_on(folder: Path) -> str:
+    """What is said if the batches in flight ended before the second Ctrl-C came."""
+    return f"interrupted; to go on: hill-sim sweep {folder}\n"
+
+
+SUICIDAL = """
+import os
+class Suicidal:
+    def edit(self, view, rng):
+        os._exit(3)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_a_batch_that_kills_every_worker_stops_the_sweep_and_is_named(tmp_path: Path) -> None:
+    (tmp_path / "suicidal.py").write_text(SUICIDAL)
+    spec = tiny(policies=[f"{tmp_path}/suicidal.py:Suicidal"], seeds=1)
+    with pytest.raises(WorkerCrash, match=r"3 workers died \(exit status 3\) over the same 2 trials, [0-9a-f]{16} to"):
+        run_sweep(spec, tmp_path / "new", workers=1)
+    assert stored(tmp_path / "new") == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"backend": "bm"}, InvalidInput, r"backend: unknown 'bm'; did you mean 'bmm'\?"),
+        ({"no_such_option": 1}, WorkerCrash, r"a worker failed; this is a bug in hill-sim:\nTraceback"),
+    ],
+)
+def test_what_goes_wrong_in_a_worker_is_raised_in_the_driver(
+    options: dict[str, Any], error: type[HillError], message: str
+) -> None:
+    workers = LocalWorkers(1, {"device": "cpu"})
+    try:
+        with pytest.raises(error, match=message):
+            list(workers.run([Batch((Trial(epochs=2, interactions=(1,)),), options)], lambda: False))
+    finally:
+        workers.close()
