@@ -13,7 +13,7 @@ Gradients are written out, not left to autograd: the engine needs them at the la
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -63,18 +63,19 @@ class Targets:
         """A new population's targets from single rows of others."""
         return cls(**{f.name: torch.stack([getattr(t, f.name)[row] for t, row in sources]) for f in fields(cls)})
 
-    def with_kappa(self, kappa: Tensor) -> Targets:
-        return replace(self, kappa=kappa)
+    def rows(self, rows: slice) -> Targets:
+        """Views of some replicas' targets."""
+        return Targets(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
 @dataclass(frozen=True, eq=False)
 class HumanGradient:
-    """value [P] of L_human unweighted, scale [P], and dlatents [P,B,H] of all that the objective adds to CE."""
+    """value [P] of L_human unweighted, scale [P], dlatents [P,B,H] of all that the objective adds to CE, kappa [P]."""
 
     value: Tensor
     scale: Tensor
     dlatents: Tensor
-    targets: Targets
+    kappa: Tensor
 
 
 def needs_kappa(options: ObjectiveOptions, targets: Targets) -> bool:
@@ -93,7 +94,7 @@ def human_gradient(options: ObjectiveOptions, latents: Tensor, y: Tensor, target
         backend: of `hill_sim.kernels`.
 
     Returns:
-        The gradient to add to the weighted CE's at the latents, and `targets` with kappa filled in. A batch on which
+        The gradient to add to the weighted CE's at the latents, and kappa with what was measured. A batch on which
         L_human has no gradient (nothing to balance) leaves kappa NaN for the next batch and adds nothing.
     """
     raw = torch.baddbmm(targets.bias.unsqueeze(1), latents, targets.weight.mT)
@@ -110,7 +111,7 @@ def human_gradient(options: ObjectiveOptions, latents: Tensor, y: Tensor, target
     if options.scale == "active":
         scale, dscale = _scale(coordinates.z, targets.scale0)
         dz = dz + (targets.lam * torch.sign(scale - 1.0))[:, None, None] * dscale
-    return HumanGradient(value, scale, coordinates.backward(dz, targets), targets.with_kappa(kappa))
+    return HumanGradient(value, scale, coordinates.backward(dz, targets), kappa)
 
 
 def _human_terms(options: ObjectiveOptions, z: Tensor, y: Tensor, targets: Targets,

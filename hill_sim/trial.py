@@ -19,6 +19,7 @@ from hill_sim.presets import PROJECTIONS, ObjectiveOptions, objective_options
 TWIN = "ce_only"
 CE_SCALED = "ce_scaled"
 OPTIMIZERS = ("adam", "adamw", "sgd")
+AUGMENTATIONS = ("none", "crop-flip")
 VIEW_SOURCES = ("train", "validation")
 
 
@@ -91,7 +92,8 @@ class Trial:
         lam: weight of the scale term, >= 0.
         interactions: epochs after which the user edits, strictly ascending, in 1..epochs-1.
         epochs: length of the training, >= 1.
-        batch_size, optimizer, lr, weight_decay: the recipe; None is the task's default.
+        batch_size, optimizer, lr, weight_decay, augment: the recipe; None is the task's default. `augment` is what is
+            done to training batches: `none` or `crop-flip`.
         projection: `first-epoch`, `random`, `pca` or `lda`; None is the objective's default.
         seed: of initialisation, data order, display and user; >= 0.
 
@@ -118,6 +120,7 @@ class Trial:
     optimizer: str | None = None
     lr: float | None = None
     weight_decay: float | None = None
+    augment: str | None = None
     projection: str | None = None
     seed: int = 0
 
@@ -149,6 +152,8 @@ class Trial:
             object.__setattr__(self, "weight_decay", _number("weight_decay", self.weight_decay, 0.0))
         if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
+        if self.augment is not None and self.augment not in AUGMENTATIONS:
+            raise unknown("augment", self.augment, AUGMENTATIONS)
         if self.projection is not None and self.projection not in PROJECTIONS:
             raise unknown("projection", self.projection, PROJECTIONS)
         _check_view(self.view)
@@ -185,7 +190,7 @@ class Trial:
             alpha=0.0,
             lam=0.0,
             interactions=(),
-            projection=None,
+            projection="first-epoch",  # fixed, although unused: a resolved twin must have the key of the planned one
         )
 
     def replace(self, **changes: Any) -> Trial:

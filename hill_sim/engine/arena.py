@@ -71,6 +71,18 @@ class Recipe:
     weight_decay: float
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows of an arena as views: parameters and gradients [R, size], and all three kinds by name, [R, *shape]."""
+
+    layout: Layout
+    params: Tensor
+    grads: Tensor
+    param_views: dict[str, Tensor]
+    grad_views: dict[str, Tensor]
+    buffer_views: dict[str, Tensor]
+
+
 @dataclass
 class Arena:
     """Parameters, moments and buffers of P replicas that have taken `steps` steps; gradients are scratch, not forked.
@@ -126,9 +138,16 @@ class Arena:
         params, first, second, buffers = (stack(name) for name in ("params", "first", "second", "buffers"))
         return Arena(head.layout, recipes, params, first, second, head.buffer_layout, buffers, head.steps)
 
+    def part(self, rows: slice) -> Part:
+        """Views of some rows, for a backend to work on."""
+        views = (self.param_views, self.grad_views, self.buffer_views)
+        if rows != slice(0, len(self.params)):
+            views = tuple({name: view[rows] for name, view in group.items()} for group in views)  # type: ignore[assignment]
+        return Part(self.layout, self.params[rows], self.grads[rows], *views)
+
     def release(self) -> None:
         """Give the gradients' memory back; the rows can still be gathered and evaluated, not trained."""
-        self.grads = self.grads.new_empty(0)
+        self.grads = self.grads.new_empty(len(self.params), 0)
         self.grad_views = {}
 
     def step(self) -> None:

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from hill_sim.engine.arena import Arena, Recipe
 from hill_sim.engine.backends import BACKENDS, Backend, LoopBackend
@@ -43,6 +44,10 @@ def _make(name: str, bucket: Base, device: str) -> Backend:
     model = build_model(trial, task).to(device)
     if name != "auto":
         return _named(name, model, trial, task, device)
+    if device == "cpu" and any(isinstance(module, _ConvNd) for module in model.modules()):
+        # Grouped convolutions, which is what vmap makes of many models, are far slower there than one after another.
+        log.info("backend loop for %s: convolutions on the CPU", bucket.model)
+        return BACKENDS["loop"](model)
     candidates: dict[str, tuple[float, Backend]] = {}
     batch = task.train.x[: bucket.batch_size]
     width = latent_width(build_model(trial, task), task, bucket.model)

@@ -10,7 +10,7 @@ After Hippo's stage trees (Shin et al., VLDB 2020); the populations that run the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import TypeAlias
@@ -27,7 +27,7 @@ from hill_sim.trial import CE_SCALED, Options, Trial
 PACK_BYTES = 10_000_000
 """What `pmax="auto"` lets a population's parameters, gradients and moments take: about what stays in a core's share of
 the caches. Larger populations wait for memory, smaller ones for Python (measured: digits MLPs, 16 to 128 replicas)."""
-PMAX_RANGE = (8, 128)
+PMAX_RANGE = (4, 128)
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class Base:
     optimizer: str
     lr: float
     weight_decay: float
+    augment: str
     seed: int
 
     def initial_trial(self) -> Trial:
@@ -76,7 +77,9 @@ class Base:
     @property
     def bucket(self) -> Base:
         """Equal for replicas that fit into one population: same tensors and shapes, any rates and seeds."""
-        return Base(self.task, self.task_options, self.model, self.model_options, self.batch_size, "", 0.0, 0.0, 0)
+        return Base(
+            self.task, self.task_options, self.model, self.model_options, self.batch_size, "", 0.0, 0.0, self.augment, 0
+        )
 
 
 @dataclass(eq=False)
@@ -162,7 +165,9 @@ def plan(trials: Sequence[Trial], *, pmax: int | str = "auto", share: bool = Tru
     """
     if pmax != "auto" and (not isinstance(pmax, int) or isinstance(pmax, bool) or pmax < 1):
         raise InvalidInput(f"pmax: {pmax!r} is not an integer >= 1 or 'auto'")
-    resolved = []
+    if isinstance(trials, Trial | str) or not isinstance(trials, Iterable):
+        raise InvalidInput(f"trials: {type(trials).__name__} is not a list of hill_sim.Trial")
+    trials, resolved = list(trials), []
     for number, trial in enumerate(trials, start=1):
         if not isinstance(trial, Trial):
             raise InvalidInput(f"trial {number}: {type(trial).__name__} is not a hill_sim.Trial")
@@ -248,7 +253,7 @@ def base_of(trial: Trial) -> Base:
     assert trial.model is not None and trial.batch_size is not None and trial.optimizer is not None  # noqa: PT018
     assert trial.lr is not None and trial.weight_decay is not None  # noqa: PT018
     return Base(trial.task, Options(trial.task_options), trial.model, Options(trial.model_options), trial.batch_size,
-                trial.optimizer, trial.lr, trial.weight_decay, trial.seed)  # fmt: skip
+                trial.optimizer, trial.lr, trial.weight_decay, trial.augment or "none", trial.seed)  # fmt: skip
 
 
 def _roots(unique: Sequence[Trial], share: bool) -> Iterator[Segment]:

@@ -6,13 +6,14 @@ Everything random is a pure function of (seed, epoch): forking copies rows, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hill_sim.augment import crop_flip
 from hill_sim.engine.arena import Arena
 from hill_sim.engine.backends import Backend
 from hill_sim.engine.cross_entropy import cross_entropy
@@ -79,6 +80,7 @@ class Population:
     batch_size: int
     seeds: tuple[int, ...]
     ce_weight: Tensor
+    augment: str = "none"
     kernels: KernelBackend = "auto"
     epoch: int = 0
     human: list[HumanSlice] = field(default_factory=list)
@@ -98,6 +100,8 @@ class Population:
         for begin in range(0, n, self.batch_size):
             rows = order[:, begin : begin + self.batch_size]
             totals += self.step(train.x[rows], train.y[rows], begin // self.batch_size) * rows.shape[1]
+            if self.projecting is not None:
+                self.projecting.step()
         means = (totals / n).numpy()
         return np.column_stack([*means[:2], *self._evaluate(), *means[2:]])
 
@@ -106,37 +110,50 @@ class Population:
 
         Returns the batch's CE, accuracy, L_human and scale, [4, P].
         """
-        noise = [step_noise(seed, self.epoch, number) for seed in self.seeds] if self.backend.stochastic else ()
-        logits, latents, saved = self.backend.forward(self.arena, x, noise)
+        if self.augment == "crop-flip":
+            x = crop_flip(x, self.seeds, self.epoch, number)
         measures = torch.full((4, len(self)), torch.nan, dtype=torch.float64)
-        measures[:2], dlogits = cross_entropy(logits, y)
-        if self.projecting is not None:
-            self.projecting.step(latents, y)
-        dlatents = self._human_step(latents, y, saved, dlogits, measures)
-        self.backend.backward(self.arena, saved, dlogits * self.ce_weight[:, None, None], dlatents)
+        width = self.backend.width or len(self)
+        for begin in range(0, len(self), width):
+            self._gradients(slice(begin, min(begin + width, len(self))), x, y, number, measures)
         self.arena.step()
         return measures
 
-    def _human_step(
-        self, latents: Tensor, y: Tensor, saved: object, dlogits: Tensor, measures: Tensor
+    def _gradients(self, rows: slice, x: Tensor, y: Tensor, number: int, measures: Tensor) -> None:
+        """Gradients of some replicas into the arena, their measures into `measures`."""
+        part = self.arena.part(rows)
+        noise = [step_noise(seed, self.epoch, number) for seed in self.seeds[rows]] if self.backend.stochastic else ()
+        logits, latents, saved = self.backend.forward(part, x[rows], noise)
+        measures[:2, rows], dlogits = cross_entropy(logits, y[rows])
+        if self.projecting is not None:
+            self.projecting.gradients(rows, latents, y[rows])
+        dlatents = self._human_gradient(
+            rows, latents, y[rows], lambda: self.backend.latent_gradient(part, saved, dlogits), measures
+        )
+        self.backend.backward(part, saved, dlogits * self.ce_weight[rows, None, None], dlatents)
+
+    def _human_gradient(
+        self, rows: slice, latents: Tensor, y: Tensor, latent_gradient: Callable[[], Tensor], measures: Tensor
     ) -> Tensor | None:
-        """Gradient at the latents [Q,B,H] of the Q rows with a human term; fills in their measures."""
-        parts = []
-        for position, part in enumerate(self.human):
-            rows = slice(part.begin, part.end)
-            dlatents_ce = None
-            if needs_kappa(part.options, part.targets):
-                dlatents_ce = self.backend.latent_gradient(self.arena, saved, dlogits)[rows]
-            result = human_gradient(part.options, latents[rows], y[rows], part.targets, dlatents_ce, self.kernels)
-            self.human[position] = HumanSlice(part.options, part.begin, part.end, result.targets)
-            measures[2, rows], measures[3, rows] = result.value.double().cpu(), result.scale.double().cpu()
-            parts.append(result.dlatents)
-        return torch.cat(parts) if len(parts) > 1 else parts[0] if parts else None
+        """Gradient at the latents [Q,B,H] of those of the rows that have a human term: the first Q of them."""
+        found = []
+        for human in self.human:
+            begin, end = max(human.begin, rows.start), min(human.end, rows.stop)
+            if begin >= end:
+                continue
+            here = slice(begin - rows.start, end - rows.start)
+            targets = human.targets.rows(slice(begin - human.begin, end - human.begin))
+            dlatents_ce = latent_gradient()[here] if needs_kappa(human.options, targets) else None
+            result = human_gradient(human.options, latents[here], y[here], targets, dlatents_ce, self.kernels)
+            targets.kappa.copy_(result.kappa)  # a view of the slice's own: the balance holds until the next interaction
+            measures[2, begin:end], measures[3, begin:end] = result.value.double().cpu(), result.scale.double().cpu()
+            found.append(result.dlatents)
+        return torch.cat(found) if len(found) > 1 else found[0] if found else None
 
     def _evaluate(self) -> list[np.ndarray]:
         """Losses and accuracies [P] on validation and test; keeps the logits."""
         held_out, n = self.data.held_out, self.data.n_validation
-        self.held_out_logits = self.backend.evaluate_all(self.arena, held_out.x)
+        self.held_out_logits = self.backend.evaluate_all(self.arena.part(slice(0, len(self))), held_out.x)
         measures: list[np.ndarray] = []
         for part in (slice(0, n), slice(n, None)):
             logits, y = self.held_out_logits[:, part], held_out.y[part].unsqueeze(0)
@@ -145,7 +162,7 @@ class Population:
 
     def outputs(self, row: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [M,C] and latents [M,H] of one replica on x [M,...], in evaluation mode."""
-        return self.backend.evaluate(self.arena, row, x)
+        return self.backend.evaluate(self.arena.part(slice(row, row + 1)), 0, x)
 
     def retire(self) -> None:
         """Keep only what forks need."""

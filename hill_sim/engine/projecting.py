@@ -14,7 +14,7 @@ from hill_sim.projection import auxiliary_classifier, random_projection
 class ProjectionTrainer:
     """W, b (the projection) and A, a (an auxiliary linear classifier on the plane) of P replicas.
 
-    Each step descends the cross-entropy of A (W h + b) + a on detached latents h, with Adam at the replica's own
+    It descends the cross-entropy of A (W h + b) + a on detached latents h, with Adam at the replica's own
     learning rate. After epoch 1 the projection is frozen and the auxiliary classifier discarded.
     """
 
@@ -27,9 +27,10 @@ class ProjectionTrainer:
         recipes = [Recipe("adam", rate, 0.0) for rate in rates]
         self._arena = Arena.create(rows, [[]] * len(rows), recipes, like.dtype, like.device)
 
-    def step(self, latents: Tensor, y: Tensor) -> None:
-        """One Adam step on latents [P,B,H] and labels y [P,B]."""
-        p, g = self._arena.param_views, self._arena.grad_views
+    def gradients(self, rows: slice, latents: Tensor, y: Tensor) -> None:
+        """Gradients of some replicas on latents [R,B,H] and labels y [R,B]."""
+        part = self._arena.part(rows)
+        p, g = part.param_views, part.grad_views
         z = torch.baddbmm(p["bias"].unsqueeze(1), latents, p["weight"].mT)
         logits = torch.baddbmm(p["offset"].unsqueeze(1), z, p["classifier"].mT)
         delta = logits.softmax(-1)
@@ -40,6 +41,9 @@ class ProjectionTrainer:
         dz = torch.bmm(delta, p["classifier"])
         torch.bmm(dz.mT, latents, out=g["weight"])
         torch.sum(dz, 1, out=g["bias"])
+
+    def step(self) -> None:
+        """One Adam step of all replicas, after all their gradients."""
         self._arena.step()
 
     def projection(self, row: int) -> tuple[Tensor, Tensor]:

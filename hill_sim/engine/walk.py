@@ -191,6 +191,7 @@ class Walker:
             batch_size=bucket.batch_size,
             seeds=tuple(base.seed for base in bases),
             ce_weight=torch.tensor([_ce_weight(r) for r in regimes], dtype=settings.dtype, device=settings.device),
+            augment=bucket.augment,
             kernels=settings.kernels,
             epoch=ready[0].segment.start,
             human=human_slices(options, [item.targets for item in ready]),

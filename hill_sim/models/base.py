@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 
 from hill_sim import registry
 from hill_sim.errors import InvalidInput
+from hill_sim.models.tapped import tapped_if_needed, torchvision_model
 from hill_sim.seeding import torch_seed
 from hill_sim.tasks import Task
-from hill_sim.trial import Trial
+from hill_sim.trial import Trial, plain
 
 
 def build_model(trial: Trial, task: Task) -> nn.Module:
     """The trial's model with its initial weights, a pure function of the trial's seed.
 
-    The factory is called as `factory(task.input_shape, task.n_classes, **model_options)`.
+    `trial.model` is a registered name, `torchvision:NAME`, or a user's factory (`module:attr`, `path.py:attr`), called
+    as `factory(input_shape, n_classes, **model_options)`. A module that returns logits only has its latents tapped: the
+    output of the layer named by the option `latents`, else the input of its last linear layer.
 
     Raises:
         InvalidInput: unknown model or option, logits whose width is not the number of classes, latents of wrong rank.
     """
     assert trial.model is not None
-    factory = registry.load("model", trial.model)
+    options = dict(plain(trial.model_options))
+    kind, _, name = trial.model.partition(":")
+    registered = trial.model in registry.MODELS
+    layer = None if registered else options.pop("latents", None)
+    if kind == "torchvision" and name:
+        factory = partial(torchvision_model, name)
+    else:
+        factory = registry.load("model", trial.model)
     try:
         with torch_seed(trial.seed, "init"):
-            model = factory(task.input_shape, task.n_classes, **trial.model_options)
+            model = factory(task.input_shape, task.n_classes, **options)
     except TypeError as error:
         raise InvalidInput(f"model_options of {trial.model}: {error}") from error
-    return model
+    return model if registered else tapped_if_needed(model, layer, task.input_shape)
 
 
 def latent_width(model: nn.Module, task: Task, name: str) -> int:

@@ -168,8 +168,6 @@ class Study:
             column: one of `EPOCH_COLUMNS`, or `gap` (train minus validation accuracy).
         """
         of_key = {result.outcome.key: result for result in self.runs.results}
-        # A twin that was asked for carries the key of the trial with its defaults filled in, not that of `twin_key`.
-        of_key |= {r.trial.twin().key: r for r in self.runs.results if r.trial.policy == TWIN}
         rows = self.done[self.done["alpha"] == alpha]
         parts = []
         for key, twin, *names in rows[["key", "twin_key", "setting", "kind", "user", "policy", "seed"]].itertuples(

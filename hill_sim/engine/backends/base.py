@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hill_sim.engine.arena import Arena
+from hill_sim.engine.arena import Arena, Part
 from hill_sim.errors import Unavailable
 from hill_sim.models.mlp import MLP
 
@@ -21,27 +21,29 @@ class Backend(Protocol):
     Attributes:
         name: as users write it.
         stochastic: True if training draws random numbers (dropout), so that `forward` wants `noise`.
+        width: how many replicas to give it at a time; 0 is all. One at a time keeps a large model's activations few.
     """
 
     name: str
     stochastic: bool
+    width: int
 
-    def forward(self, arena: Arena, x: Tensor, noise: Sequence[int] = ()) -> tuple[Tensor, Tensor, Any]:
+    def forward(self, arena: Part, x: Tensor, noise: Sequence[int] = ()) -> tuple[Tensor, Tensor, Any]:
         """x [P,B,...] -> logits [P,B,C], latents [P,B,H], and what `backward` needs, in training mode.
 
         noise: one seed per replica for what the model draws in this step; read only if `stochastic`.
         """
 
-    def latent_gradient(self, arena: Arena, saved: Any, dlogits: Tensor) -> Tensor:
+    def latent_gradient(self, arena: Part, saved: Any, dlogits: Tensor) -> Tensor:
         """The part [P,B,H] of d loss / d latents that comes through the logits."""
 
-    def backward(self, arena: Arena, saved: Any, dlogits: Tensor, dlatents: Tensor | None) -> None:
+    def backward(self, arena: Part, saved: Any, dlogits: Tensor, dlatents: Tensor | None) -> None:
         """Write d loss / d parameters into `arena.grads`. `dlatents` [Q,B,H] belongs to the first Q <= P replicas."""
 
-    def evaluate(self, arena: Arena, row: int, x: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, arena: Part, row: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [M,...] -> logits [M,C], latents [M,H] of one replica in evaluation mode."""
 
-    def evaluate_all(self, arena: Arena, x: Tensor) -> Tensor:
+    def evaluate_all(self, arena: Part, x: Tensor) -> Tensor:
         """x [M,...] -> logits [P,M,C] of every replica in evaluation mode."""
 
 
@@ -63,13 +65,17 @@ def layer_names(backend: str, model: nn.Module) -> list[tuple[str, str]]:
     return [(f"layers.{i}.weight", f"layers.{i}.bias") for i in range(len(model.layers))]
 
 
-def each(backend: Backend, arena: Arena, x: Tensor) -> Tensor:
+def each(backend: Backend, arena: Part, x: Tensor) -> Tensor:
     """`evaluate_all`, one replica after another: its activations stay in the cache."""
     return torch.stack([backend.evaluate(arena, row, x)[0] for row in range(len(arena.params))])
 
 
 def one_step(backend: Backend, arena: Arena, x: Tensor, seeds: tuple[Tensor, Tensor], noise: Sequence[int]) -> Tensor:
     """Gradients [P, size] of one forward and backward pass with the given output gradients."""
-    _, _, saved = backend.forward(arena, x, noise)
-    backend.backward(arena, saved, *seeds)
+    width = backend.width or len(x)
+    for begin in range(0, len(x), width):
+        rows = slice(begin, min(begin + width, len(x)))
+        part = arena.part(rows)
+        _, _, saved = backend.forward(part, x[rows], noise[rows])
+        backend.backward(part, saved, seeds[0][rows], seeds[1][rows])
     return arena.grads
