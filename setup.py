@@ -117,6 +117,9 @@ class Build(build_ext):
                     raise
                 record[part.part] = reason(error)
                 print(f"hill-sim: {part.part} kernels not built: {record[part.part]}", file=sys.stderr)
+        for part in self.extensions:
+            if record[part.part] != "built":  # an older build may have left one, which would be packed
+                Path(self.get_ext_fullpath(part.name)).unlink(missing_ok=True)
         self.extensions = [part for part in self.extensions if record[part.part] == "built"]
         folder = Path(self.build_lib) / "hill_sim" / "kernels"
         folder.mkdir(parents=True, exist_ok=True)
