@@ -66,11 +66,11 @@ def load(
     Args:
         features, dimensions, encoder, train_per_class, label_noise: as in `text`.
     """
-    path, texts, y = _read("ag_news", "test.csv", CARD)
+    texts, y = _read("ag_news", "test.csv", CARD)
     held, tested, train = stratified(y, [1_000 / 7_600, 1_600 / 7_600], "ag_news")
     rows = {"train": train, "validation": held, "test": tested}
     return assemble(
-        "ag_news", path, texts.texts, y, TOPICS, rows, CARD, features=features, dimensions=dimensions, encoder=encoder,
+        "ag_news", texts.texts, y, TOPICS, rows, CARD, features=features, dimensions=dimensions, encoder=encoder,
         train_per_class=train_per_class, label_noise=label_noise, source_labels=("1", "2", "3", "4"),
     )  # fmt: skip
 
@@ -88,18 +88,18 @@ def load_full(
     Args:
         features, dimensions, encoder, train_per_class, label_noise: as in `text`.
     """
-    path, train_texts, train_y = _read("ag_news-full", "train.csv", FULL)
-    _, test_texts, test_y = _read("ag_news-full", "test.csv", FULL)
+    train_texts, train_y = _read("ag_news-full", "train.csv", FULL)
+    test_texts, test_y = _read("ag_news-full", "test.csv", FULL)
     held, train = stratified(train_y, [5_000 / 120_000], "ag_news-full")
     rows = {"train": train, "validation": held, "test": len(train_y) + np.arange(len(test_y))}
     return assemble(
-        "ag_news-full", path, train_texts.texts + test_texts.texts, np.concatenate([train_y, test_y]), TOPICS, rows,
+        "ag_news-full", train_texts.texts + test_texts.texts, np.concatenate([train_y, test_y]), TOPICS, rows,
         FULL, features=features, dimensions=dimensions, encoder=encoder, train_per_class=train_per_class,
         label_noise=label_noise, source_labels=("1", "2", "3", "4"),
     )  # fmt: skip
 
 
-def _read(task: str, name: str, card: Card) -> tuple[Path, Texts, Array]:
+def _read(task: str, name: str, card: Card) -> tuple[Texts, Array]:
     path = _find(task, name, card)
     if hashlib.md5(read_bytes(path), usedforsecurity=False).hexdigest() != MD5[name]:
         raise damaged(path, f"not the published {name} (its MD5 differs); remove it: hill-sim data fetch {task}")
@@ -107,4 +107,4 @@ def _read(task: str, name: str, card: Card) -> tuple[Path, Texts, Array]:
     for row, label in enumerate(texts.labels):
         if label not in ("1", "2", "3", "4"):
             raise damaged(path, f"row {row + 1}: class {label!r}, allowed: 1..4")
-    return path, texts, np.array([int(label) - 1 for label in texts.labels], dtype=np.int64)
+    return texts, np.array([int(label) - 1 for label in texts.labels], dtype=np.int64)

@@ -225,4 +225,6 @@ def _check_numbers(path: Path, table: pd.DataFrame, first_row: int) -> None:
         if bad.any():
             row = int(bad.argmax())
             name = column if isinstance(column, str) else position + 1
-            raise damaged(path, f"line {row + first_row}, column {name}: {table[column].iloc[row]!r} is not a number")
+            value = table[column].iloc[row]
+            shown = repr(value) if isinstance(value, str) else str(value)
+            raise damaged(path, f"line {row + first_row}, column {name}: {shown} is not a number")

@@ -205,7 +205,7 @@ def _samples(where: str, content: bytes) -> Array:
             data = sound.readframes(sound.getnframes())
             promised = sound.getnframes()
     except (wave.Error, EOFError) as error:
-        raise InvalidInput(f"{where}: not a .wav file ({error or 'it ends too early'})") from None
+        raise InvalidInput(f"{where}: not a .wav file ({str(error) or 'it ends too early'})") from None
     if kind != (1, 2, RATE):
         given = f"{kind[0]} channels, {8 * kind[1]} bit, {kind[2]} Hz"
         raise InvalidInput(f"{where}: {given}; allowed: 1 channel, 16 bit, {RATE} Hz")

@@ -17,7 +17,7 @@ from hill_sim.errors import InvalidInput, unknown
 from hill_sim.tasks import options
 from hill_sim.tasks.base import Recipe, Split, Task
 from hill_sim.tasks.card import Card, described
-from hill_sim.tasks.files import damaged, digest_of, read_text
+from hill_sim.tasks.files import damaged, read_text
 from hill_sim.tasks.labels import mapped
 from hill_sim.tasks.splitting import stratified, subset, with_noise
 from hill_sim.tasks.text_features import FEATURES, features_of
@@ -69,7 +69,7 @@ def load(
     held, tested, train = stratified(y, [options.share("validation", validation), options.share("test", test)], "text")
     rows = {"train": train, "validation": held, "test": tested}
     return assemble(
-        "text", file, given.texts, y, names, rows, CARD,
+        "text", given.texts, y, names, rows, CARD,
         features=features, dimensions=dimensions, encoder=encoder, train_per_class=train_per_class,
         label_noise=label_noise,
     )  # fmt: skip
@@ -77,7 +77,6 @@ def load(
 
 def assemble(
     name: str,
-    file: Path,
     texts: Sequence[str],
     y: Array,
     class_names: tuple[str, ...],
@@ -96,7 +95,7 @@ def assemble(
     options.integer("dimensions", dimensions, 2, 1000)
     rows = {**rows, "train": subset(rows["train"], y, train_per_class, "train_per_class", name)}
     labels = with_noise(y[rows["train"]], label_noise, len(class_names), name)
-    vectors = features_of(name, digest_of([file]), texts, rows["train"], features, dimensions, encoder)
+    vectors = features_of(name, texts, rows["train"], features, dimensions, encoder)
 
     def split(part: str) -> Split:
         chosen = labels if part == "train" else y[rows[part]]

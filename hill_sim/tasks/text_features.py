@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Sequence
 
@@ -16,15 +17,15 @@ PARSER_VERSION = 1
 VOCABULARY = 20_000  # the most frequent words and word pairs of the training texts
 
 
-def features_of(
-    name: str, source: str, texts: Sequence[str], train: Array, features: str, dimensions: int, encoder: str
-) -> Array:
+def features_of(name: str, texts: Sequence[str], train: Array, features: str, dimensions: int, encoder: str) -> Array:
     """[N, D] float32, each dimension standardised over the training rows.
 
     Args:
-        source: hash of the file that the texts are from. train: [n] rows to fit on.
+        train: [n] rows to fit on.
     """
-    key = {"source": source, "train": np.asarray(train).tolist(), "features": features}
+    # The texts, not their file: which columns they were put together from matters as well.
+    content = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+    key = {"texts": content, "train": np.asarray(train).tolist(), "features": features}
     if features == "tfidf-svd":
         key["dimensions"] = dimensions
         made = cached(name, PARSER_VERSION, key, lambda: {"x": _tfidf_svd(name, texts, train, dimensions)})
