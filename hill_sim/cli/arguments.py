@@ -142,6 +142,7 @@ class Data:
         what: list, check or fetch.
         task: for check, a task by any name that a trial takes; for fetch, a registered one, or cifar10h.
         set: an option of the task, e.g. --set train_per_class=20 --set path=mine.csv.
+        floor: for check, also what a linear model reaches on it: a network should do better.
         data_root: the folder below which tasks look for their data; HILL_SIM_DATA if not given.
         json: print JSON instead of a table.
     """
@@ -149,6 +150,7 @@ class Data:
     what: tyro.conf.Positional[Literal["list", "check", "fetch"]] = "list"
     task: tyro.conf.Positional[str] = ""
     set: Overrides = ()
+    floor: bool = False
     data_root: Path | None = None
     json: bool = False
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from hill_sim import registry
 from hill_sim.cli.arguments import Data
-from hill_sim.cli.text import strict_json, table
+from hill_sim.cli.text import percent, strict_json, table
 from hill_sim.config import parse_yaml
 from hill_sim.errors import HillError, InvalidInput, Unavailable, unknown
 from hill_sim.sweep.expand import put
@@ -19,6 +19,7 @@ from hill_sim.tasks import human_confusion as confusion
 from hill_sim.tasks.base import load_anew
 from hill_sim.tasks.card import Fetch, description_of
 from hill_sim.tasks.files import data_root
+from hill_sim.tasks.floor import linear_floor
 
 
 def main(given: Data) -> int:
@@ -65,6 +66,8 @@ def _check(given: Data) -> int:
     start = time.perf_counter()
     task = load_anew(given.task, options)
     found = _described(task, time.perf_counter() - start)
+    if given.floor:
+        found["floor"] = linear_floor(task)
     if given.json:
         print(strict_json(found))
         return 0
@@ -80,6 +83,8 @@ def _check(given: Data) -> int:
                 for i, name in enumerate(task.group_names)]  # fmt: skip
         print("\n" + table([task.card.groups if task.card and task.card.groups else "group", *found["splits"]], rows))
     print(f"\nloaded in {found['seconds']:.1f} s, {found['megabytes']:,.0f} MB, fingerprint {task.fingerprint}")
+    if "floor" in found:
+        print(f"floor: a linear model reaches {percent(found['floor'])} on the test split")
     for field in ("source", "licence", "citation", "note"):
         if found.get(field):
             print(f"{field}: {found[field]}")
