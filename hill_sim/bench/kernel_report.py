@@ -85,7 +85,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     axis.set(xlabel="times faster than the best eager PyTorch form (left of 1: slower)", ylabel="")
     first = table.iloc[0]
     axis.set_title(
-        f"Loss kernels, {first.dtype}, {first.threads} thread, {first.device}, torch {first.torch}", loc="left"
+        f"Loss kernels, {first['dtype']}, {first.threads} thread, {first.device}, torch {first.torch}", loc="left"
     )
     sns.move_legend(axis, "upper left", bbox_to_anchor=(1.01, 1), title=None)
     figure.savefig(path, dpi=120, bbox_inches="tight")

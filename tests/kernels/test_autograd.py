@@ -115,6 +115,7 @@ def test_a_changed_input_is_noticed(kernel_backend, name):
         value.backward()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 def test_opcheck(cpp, device):

@@ -23,7 +23,7 @@ problems = st.builds(
     dtype=st.just(torch.float64),
     seed=st.integers(0, 2**20),
 )
-checked = settings(max_examples=25, deadline=None)
+checked = settings(max_examples=12, deadline=None)
 each = pytest.mark.parametrize(("name", "backend"), [(n, b) for n in LOSSES for b in ("torch", "numba", "cpp")])
 
 
