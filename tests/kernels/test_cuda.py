@@ -1,5 +1,5 @@
-"""The CUDA kernels: that they compile wherever nvcc is found, and on a GPU what is theirs alone. The rest is tested where
-the other backends are: each test that takes `backend` runs with "cuda" where there is a GPU."""
+"""The CUDA kernels: that they compile wherever nvcc is found, and on a GPU what is theirs alone. The rest is tested
+where the other backends are: each test that takes `backend` runs with "cuda" where there is a GPU."""
 
 import subprocess
 import sys
