@@ -194,7 +194,8 @@ def _automatic_pmax(roots: Sequence[Segment]) -> int:
 
 
 def _check_user(trial: Trial) -> None:
-    HumanLimits.from_options(trial.user)
+    limits = HumanLimits.from_options(trial.user)
+    limits.check_classes(load_task(trial.task, Options(trial.task_options)).class_names)
     for index in range(len(trial.interactions) if isinstance(trial.policy, tuple) else 1):
         name, options = trial.policy_at(index)
         _check_policy(name, options)

@@ -246,6 +246,22 @@ class HumanLimits:
                 raise unknown("user", name, allowed)
         return cls(**given)
 
+    def check_classes(self, class_names: Sequence[str]) -> None:
+        """Raise unless what this user confuses are the classes of that task.
+
+        Raises:
+            InvalidInput, Unavailable: a confusion matrix that is damaged, not there, or about other classes.
+        """
+        if (confusion := self._confusion()) is not None:
+            confusion.of(class_names)
+
+    def _confusion(self) -> Confusion | None:
+        if self.confusion is None or self.confusion_scale == 0:
+            return None
+        from hill_sim.tasks.human_confusion import load_confusion  # tasks need torch; most users confuse nothing
+
+        return load_confusion(self.confusion)
+
     def wrap(self, policy: Policy, name: str | None = None) -> Policy:
         """`policy` within these limits; itself if there are none.
 
@@ -257,10 +273,8 @@ class HumanLimits:
             InvalidInput, Unavailable: a confusion matrix that is damaged, or not there.
         """
         wrapped: Policy = Checked(policy, name)
-        if self.confusion is not None and self.confusion_scale > 0:
-            from hill_sim.tasks.human_confusion import load_confusion  # tasks need torch; most users confuse nothing
-
-            wrapped = Misperception(wrapped, load_confusion(self.confusion), self.confusion_scale)
+        if (confusion := self._confusion()) is not None:
+            wrapped = Misperception(wrapped, confusion, self.confusion_scale)
         if self.perception is not None:
             wrapped = Perception(wrapped, self.perception)
         if self.consistency < 1:

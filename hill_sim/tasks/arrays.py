@@ -91,7 +91,7 @@ def _read(
     for option, value in (("label", label), ("group", group), ("split", split)):
         if value is not None:
             options.text(option, value)
-    file = user_file("arrays", path)
+    file = user_file(path, "task_options.path")
     kind = kind_of(file)
     if kind == ".npy":
         if label is None and "x" not in file.stem:
@@ -99,7 +99,7 @@ def _read(
         beside = (
             str(file.with_name(file.stem[::-1].replace("x", "y", 1)[::-1] + file.suffix)) if label is None else label
         )
-        others = [None if name is None else user_file("arrays", name, option)
+        others = [None if name is None else user_file(name, f"task_options.{option}")
                   for option, name in (("label", beside), ("group", group), ("split", split))]  # fmt: skip
         assert others[0] is not None
         return read_npy(file, others[0], others[1], others[2])

@@ -86,7 +86,7 @@ def load_confusion(name: str) -> Confusion:
     Raises:
         Unavailable: CIFAR-10H or CIFAR-10 are not there. InvalidInput: a damaged file, or no such matrix.
     """
-    return _cifar10h(str(data_root())) if name == CIFAR10H else _own(user_file("confusion", name))
+    return _cifar10h(str(data_root())) if name == CIFAR10H else _own(user_file(name, "user.confusion"))
 
 
 def fetch(root: Path) -> list[Path]:

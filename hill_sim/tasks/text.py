@@ -62,7 +62,7 @@ def load(
         train_per_class: keep only this many training texts of each class.
         label_noise: share in [0,1) of the training labels that are replaced by a wrong class.
     """
-    file = user_file("text", path)
+    file = user_file(path, "task_options.path")
     columns = [options.text("text", name) for name in (text if isinstance(text, list | tuple) else [text])]
     given = read_texts(file, columns, options.text("label", label))
     y, names = mapped("text", given.labels)

@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from hill_sim.engine import plan
 from hill_sim.errors import HillError, InvalidInput, Unavailable
 from hill_sim.policy import HumanLimits, build_policy
 from hill_sim.policy.limits import Misperception
 from hill_sim.tasks import cifar10, human_confusion
 from hill_sim.tasks.human_confusion import Confusion, class_confusion, load_confusion
 from hill_sim.testing import PolicyContract, check_policy, example_views
+from hill_sim.trial import Trial
 from hill_sim.types import CollapseClass, Edit, LatentView, MoveCenter, MovePoint
 
 VIEWS = example_views()
@@ -298,4 +300,15 @@ def test_a_matrix_of_another_size() -> None:
 def test_options(given: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         HumanLimits.from_options(given)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [("three.npy", "is 3 x 3, the task has 10 classes"), ("none.npy", "user.confusion: no file none.npy nor ")],
+)
+def test_a_matrix_that_does_not_fit_is_found_before_anything_runs(root: Path, matrix: str, message: str) -> None:
+    np.save(root / "three.npy", np.eye(3))
+    with pytest.raises(InvalidInput) as caught:
+        plan([Trial(user={"confusion": matrix}, epochs=2, interactions=(1,))])
     assert message in str(caught.value)
