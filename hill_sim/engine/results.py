@@ -40,7 +40,7 @@ class Outcome:
         churn: share of test samples predicted differently from the twin.
         negative_flips: share that the twin had right and the trial has wrong; `positive_flips` the reverse.
         class_recall, class_gain: per class, and minus the twin's.
-        interactions, gestures: how many interactions changed something, and with how many gestures in all.
+        edited_interactions, gestures: how many interactions changed something, and with how many gestures in all.
     """
 
     key: str
@@ -89,7 +89,7 @@ class Interaction:
         after: where the user left them (the target layout's points).
         achieved: where the same points stood when the next interaction came, or the training ended.
         centers, spreads, touched: the target layout, [C,2], [C], [C].
-        kappa: the gradient balance of this segment (NaN without balancing).
+        kappa: the gradient balance of this segment; 1 without balancing, NaN where nothing was there to balance.
         seconds: what the policy took.
     """
 

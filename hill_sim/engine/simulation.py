@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -12,10 +12,11 @@ import torch
 from tqdm import tqdm
 
 from hill_sim.engine.outcome import trial_result
-from hill_sim.engine.planning import Plan, plan
+from hill_sim.engine.planning import Plan, base_of, plan
 from hill_sim.engine.results import RunSet, TrialResult, summary
 from hill_sim.engine.walk import RawResult, Settings, Walker
 from hill_sim.errors import HillError, InvalidInput, Unavailable, unknown
+from hill_sim.kernels import dispatch
 from hill_sim.kernels.terms import Backend as KernelBackend
 from hill_sim.seeding import generator
 from hill_sim.trial import Trial
@@ -51,7 +52,7 @@ def simulate(
         pmax: most replicas trained in lockstep, or "auto".
         share: train common prefixes once.
         device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
-        backend: of the population: "auto", "bmm", "vmap" or "loop".
+        backend: of the population: "auto", "chain", "bmm", "vmap" or "loop".
         kernels: of the losses: "auto", "cpp", "cuda", "numba" or "torch".
         dtype: "float32" or "float64".
         verify: run this many random trials again, alone and unshared, and compare.
@@ -79,14 +80,16 @@ def simulate(
     began = time.perf_counter()
     planned = plan(trials, pmax=pmax, share=share)
     planning = time.perf_counter() - began
-    settings = Settings(backend, kernels, _device(device), DTYPES[dtype])
+    where = _device(device)
+    _check_kernels(kernels, where)
+    settings = Settings(backend, kernels, where, DTYPES[dtype])
     log.info("%s", planned)
     # The backends that need autograd switch it on for themselves.
     with torch.no_grad(), _one_thread(settings.device), _bar(planned, progress) as bar:
         walker = Walker(planned, settings, bar.update)
         results = _collect(planned, walker, bar, on_result)
     info = {
-        "backend": "+".join(sorted(walker.backends)),
+        "backend": "+".join(sorted(set(walker.backends.values()))),
         "device": str(settings.device),
         "dtype": dtype,
         "trials": len(planned.trials),
@@ -99,7 +102,11 @@ def simulate(
         **summary(results.values()),
     }
     if verify:
-        _verify(list(results.values()), verify, info, device=device, kernels=kernels, dtype=dtype)
+        chosen = _sample(results.values(), verify)
+        for result in chosen:
+            used = walker.backends[base_of(result.trial).bucket]
+            _verify(result, backend=used, device=device, kernels=kernels, dtype=dtype)
+        info["verified"] = len(chosen)
     return RunSet(tuple(results[trial] for trial in planned.trials), info)
 
 
@@ -137,18 +144,17 @@ def _collect(
     return results
 
 
-def _verify(results: list[TrialResult], k: int, info: dict, **settings: str) -> None:
-    if "+" in info["backend"]:
-        raise Unavailable(f"verify: the trials used several backends ({info['backend']}); verify each task by itself")
+def _sample(results: Iterable[TrialResult], k: int) -> list[TrialResult]:
+    """Up to k random ones of those that did not fail."""
     done = [result for result in results if result.outcome.status == "done"]
-    chosen = generator(0, "verify", len(done)).permutation(len(done))[:k]
-    for index in chosen:
-        expected = done[index]
-        alone = simulate([expected.trial], pmax=1, share=False, backend=info["backend"], **settings)  # type: ignore[arg-type]
-        if not same_result(expected, alone.results[0]):
-            trial = expected.trial.to_json()
-            raise VerificationError(f"verify: trial {expected.outcome.key} came out differently alone: {trial}")
-    info["verified"] = len(chosen)
+    return [done[index] for index in generator(0, "verify", len(done)).permutation(len(done))[:k]]
+
+
+def _verify(expected: TrialResult, **settings: str) -> None:
+    alone = simulate([expected.trial], pmax=1, share=False, **settings)  # type: ignore[arg-type]
+    if not same_result(expected, alone.results[0]):
+        trial = expected.trial.to_json()
+        raise VerificationError(f"verify: trial {expected.outcome.key} came out differently alone: {trial}")
 
 
 def same_result(a: TrialResult, b: TrialResult) -> bool:
@@ -182,13 +188,23 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise unknown("device", name, ["auto", "cpu", "cuda"]) from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise Unavailable(f"device: {name!r} was asked for, and torch finds no GPU")
     if device.type not in ("cpu", "cuda"):
         raise unknown("device", name, ["auto", "cpu", "cuda"])
     return device
+
+
+def _check_kernels(name: str, device: torch.device) -> None:
+    """Before anything runs: the losses are first needed at the first interaction."""
+    if name not in dispatch.BACKENDS:
+        raise unknown("kernels", name, dispatch.BACKENDS)
+    try:
+        dispatch.resolve(name, device.type)
+    except Unavailable as error:
+        raise Unavailable(f"kernels: {error}") from None
 
 
 @contextmanager

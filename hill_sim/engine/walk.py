@@ -99,7 +99,7 @@ class Walker:
         self._data: tuple[Base, Data] | None = None
         for root in plan.roots:
             self._wait(Waiting(root, None))
-        self.backends: set[str] = set()
+        self.backends: dict[Base, str] = {}  # by bucket
 
     def _wait(self, item: Waiting) -> None:
         key = (item.segment.base.bucket, item.segment.start, item.segment.end)
@@ -167,7 +167,7 @@ class Walker:
         recipes = [Recipe(base.optimizer, base.lr, base.weight_decay) for base in bases]
         settings, task = self._settings, self._task(bucket)
         backend = make_backend(settings.backend, bucket, settings.device)
-        self.backends.add(backend.name)
+        self.backends[bucket] = backend.name
         sources = [item.source for item in ready if item.source is not None]
         projecting = None
         if sources:
@@ -227,7 +227,8 @@ class Walker:
         if not np.isfinite(epochs[:, : _VALIDATION_ACCURACY + 1]).all():
             bad = segment.start + 1 + int(np.argmin(np.isfinite(epochs[:, : _VALIDATION_ACCURACY + 1]).all(axis=1)))
             source = Source(population, row, path)
-            yield from self._fail(segment, source, f"training diverged: the loss is not finite in epoch {bad}")
+            error = f"training diverged: the loss is not finite in epoch {bad}"
+            yield from self._fail(segment, source, error, trained=segment.end - segment.start)
             return
         ended = path  # for those whose last edit has had its say: they stop here, or edit again
         if path.past and (segment.finished or any(child.edited for child in segment.children)):
@@ -254,11 +255,13 @@ class Walker:
             train_accuracy=float((logits.argmax(-1) == data.train.y).double().mean()),
         )
 
-    def _fail(self, segment: Segment, source: Source | None, error: str) -> Iterator[tuple[int, RawResult]]:
-        """All trials at and below a segment end here."""
+    def _fail(
+        self, segment: Segment, source: Source | None, error: str, trained: int = 0
+    ) -> Iterator[tuple[int, RawResult]]:
+        """All trials at and below a segment end here, `trained` epochs into it."""
         path = source.path if source else Path()
         epochs = np.concatenate(path.epochs) if path.epochs else np.empty((0, len(EPOCH_COLUMNS)))
-        lost = 0
+        lost = -trained  # those have been reported
         for below in segment.walk():
             lost += below.end - below.start
             for trial in below.finished:
