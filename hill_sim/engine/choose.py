@@ -79,7 +79,13 @@ def _named(name: str, model: nn.Module, trial: Trial, task: Task, device: str) -
     if device == "cpu":
         batch = task.train.x[:16]
         widths = (task.n_classes, latent_width(build_model(trial, task), task, trial.model or ""))
-        if depends_on_place(backend, *_step_arguments(model, batch, widths, CHECK_REPLICAS, torch.float32, device)):
+        try:
+            moves = depends_on_place(
+                backend, *_step_arguments(model, batch, widths, CHECK_REPLICAS, torch.float32, device)
+            )
+        except (RuntimeError, NotImplementedError) as error:
+            raise Unavailable(f"backend {name}: not for {trial.model}: {str(error).splitlines()[0]}") from error
+        if moves:
             log.warning("backend %s: rounds by a replica's place for this model: the last bits depend on pmax", name)
     return backend
 

@@ -72,9 +72,17 @@ def tapped_if_needed(module: nn.Module, layer: str | None, input_shape: Sequence
         raise InvalidInput(f"model: the factory returned {type(module).__name__}, not a torch.nn.Module")
     if layer is None:
         was_training = module.training
-        with torch.no_grad():
-            output = module.eval()(torch.zeros(2, *input_shape))
+        try:
+            with torch.no_grad():
+                output = module.eval()(torch.zeros(2, *input_shape))
+        except Exception as error:
+            raise InvalidInput(f"model: forward fails on x {[2, *input_shape]}: {one_line(error)}") from error
         module.train(was_training)
         if not isinstance(output, Tensor):
             return module
     return Tapped(module, layer)
+
+
+def one_line(error: Exception) -> str:
+    """Type and first line of an error."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -15,6 +15,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from hill_sim.engine.arena import Part
 from hill_sim.engine.backends.base import each, whole_lanes
 from hill_sim.errors import Unavailable
+from hill_sim.models.mlp import MLP
 
 
 class LoopBackend:
@@ -25,7 +26,8 @@ class LoopBackend:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self.stochastic = any(isinstance(m, _DropoutNd) and m.p > 0 for m in model.modules())
+        # Whoever writes a forward may draw in it, by F.dropout as well: only the plain chain is known not to.
+        self.stochastic = type(model).forward is not MLP.forward
 
     def forward(self, arena: Part, x: Tensor, noise: Sequence[int] = ()) -> tuple[Tensor, Tensor, Any]:
         self._model.train()
@@ -58,7 +60,7 @@ class LoopBackend:
             seeds = [dlogits[row].clone()]
             if dlatents is not None and row < len(dlatents):
                 seeds.append(dlatents[row].clone())
-            grads = torch.autograd.grad(outputs[: len(seeds)], leaves, seeds)
+            grads = torch.autograd.grad(outputs[: len(seeds)], leaves, seeds, materialize_grads=True)
             for view, grad in zip(arena.grad_views.values(), grads, strict=True):
                 view[row] = grad
 
@@ -96,10 +98,10 @@ class VmapBackend(LoopBackend):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
-        mixing = next((m for m in model.modules() if isinstance(m, _BatchNorm)), None)
-        if self.stochastic or mixing is not None:
-            what = "dropout" if mixing is None else type(mixing).__name__
-            raise Unavailable(f"backend vmap: {what} would tie a replica to its company; use loop")
+        self.stochastic = False  # vmap refuses to draw
+        tying = (m for m in model.modules() if isinstance(m, _BatchNorm) or (isinstance(m, _DropoutNd) and m.p > 0))
+        if (found := next(tying, None)) is not None:
+            raise Unavailable(f"backend vmap: {type(found).__name__} would tie a replica to its company; use loop")
 
     def forward(self, arena: Part, x: Tensor, noise: Sequence[int] = ()) -> tuple[Tensor, Tensor, Any]:
         self._model.train()
@@ -120,6 +122,6 @@ class VmapBackend(LoopBackend):
         if dlatents is not None:
             seeds.append(torch.zeros_like(outputs[1]))
             seeds[1][: len(dlatents), : dlatents.shape[1]] = dlatents
-        grads = torch.autograd.grad(outputs[: len(seeds)], leaves, seeds)
+        grads = torch.autograd.grad(outputs[: len(seeds)], leaves, seeds, materialize_grads=True)
         for view, grad in zip(arena.grad_views.values(), grads, strict=True):
             view.copy_(grad)
