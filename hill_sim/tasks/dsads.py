@@ -155,7 +155,8 @@ def load_summary(segments: int = 10, step: int = 25) -> Task:
     Args:
         segments, step: as in `dsads`.
     """
-    return dataclasses.replace(load(segments=segments, step=step, features="summary"), name="dsads-summary")
+    task = load(segments=segments, step=step, features="summary")
+    return dataclasses.replace(task, name="dsads-summary", recipe=dataclasses.replace(task.recipe, lr=3e-4))
 
 
 def recordings(person: int, segments: int, channels: Sequence[str]) -> dict[str, Array]:

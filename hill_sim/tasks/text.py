@@ -107,7 +107,7 @@ def assemble(
         validation=split("validation"),
         test=split("test"),
         class_names=class_names,
-        recipe=Recipe(model_options=Options(hidden=(128, 64)), batch_size=64, lr=1e-3),
+        recipe=Recipe(model_options=Options(hidden=(128, 64)), batch_size=64, lr=3e-4, weight_decay=1e-2),
         source_labels=source_labels,
         card=card,
     )
