@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -142,6 +143,18 @@ def moons(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_users_own_task_from_a_file(moons: Path) -> None:
     assert check_task(f"{moons}:good").class_names == ("upper", "lower")
+
+
+def test_the_example_of_the_documentation(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text()
+    [example] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "moons.py").write_text(example)
+    assert check_task(f"{tmp_path / 'moons.py'}:load", {"noise": 0.2}).name == "moons"
+
+
+def test_the_documentation_names_every_task() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text()
+    assert [name for name in registry.TASKS if f"| `{name}` |" not in page] == []
 
 
 @pytest.mark.parametrize(
