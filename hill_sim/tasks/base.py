@@ -3,10 +3,10 @@
 A task is added with one file that holds one function, and one line in `hill_sim.registry.TASKS` (or none: trials can
 name `path/to/mine.py:load`). The function takes the task's options as keyword arguments and returns a `Task`:
 
-    @described(Card(title="Two moons", input="2 numbers"))
     def load(noise: float = 0.1) -> Task:
         ...
-        return Task("moons", train, validation, test, ("upper", "lower"), Recipe(model="mlp"))
+        card = Card(title="Two moons", input="2 numbers", licence="CC0")
+        return Task("moons", train, validation, test, ("upper", "lower"), Recipe(model="mlp"), card=card)
 
 `hill_sim.testing.TaskContract` checks it. What comes out must be fixed by name and options: no clock, no global random
 generator, no trial's seed.
