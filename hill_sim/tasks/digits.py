@@ -36,7 +36,7 @@ def load(train_per_class: int | None = None, label_noise: float = 0.0) -> Task:
     """Digits, split 60 / 20 / 20 by class.
 
     Args:
-        train_per_class: keep only this many training images of each class (1..100); None keeps all 1,078.
+        train_per_class: keep only this many training images of each class (1..100); None keeps all 1,077.
         label_noise: share of the training labels, in [0,1), that are replaced by a wrong class. Validation and test
             labels stay right.
     """
