@@ -18,9 +18,7 @@ __version__ = "0.1.0"
 _HOMES = {
     **dict.fromkeys(("Plan", "RunSet", "plan", "simulate"), "hill_sim.engine"),
     "Trial": "hill_sim.trial",
-    **dict.fromkeys(
-        ("CollapseClass", "Edit", "LatentView", "MoveCenter", "MovePoint", "ScaleClass"), "hill_sim.types"
-    ),
+    **dict.fromkeys(("CollapseClass", "Edit", "LatentView", "MoveCenter", "MovePoint", "ScaleClass"), "hill_sim.types"),
 }
 
 __all__ = ["CollapseClass", "Edit", "LatentView", "MoveCenter", "MovePoint", "Plan", "RunSet", "ScaleClass", "Trial",
