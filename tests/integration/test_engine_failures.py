@@ -181,7 +181,7 @@ def test_no_population_exceeds_pmax_and_no_memory_what_was_planned(
     pmax: int, share: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
-    sizes, held = [], []
+    sizes, held, trained = [], [], []
     made, epoch = Arena.__post_init__, Population.run_epoch
 
     class Token:
@@ -197,8 +197,9 @@ def test_no_population_exceeds_pmax_and_no_memory_what_was_planned(
 
     def run_epoch(self: Population) -> np.ndarray:
         sizes.append(len(self))
-        arenas = [token.arena() for token in alive]
-        tensors = [t for a in arenas if a is not None for t in (a.params, a.first, a.second, a.grads)]
+        arenas = [arena for token in alive if (arena := token.arena()) is not None]
+        tensors = [t for a in arenas for t in (a.params, a.first, a.second, a.grads)]
+        trained.append(sum(a.grads.numel() > 0 for a in arenas))
         held.append(sum(4 * t.numel() for t in tensors))
         return epoch(self)
 
@@ -212,6 +213,7 @@ def test_no_population_exceeds_pmax_and_no_memory_what_was_planned(
     simulate(trials, pmax=pmax, share=share, backend="chain")
     assert max(sizes) == pmax
     assert max(held) <= planned.memory_bytes
+    assert max(trained) <= 2  # gradients of the population that trains, and of its projections
 
 
 @pytest.mark.parametrize(

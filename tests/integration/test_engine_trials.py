@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from engine_support import differences, small
+from sklearn import metrics
 
 from hill_sim.engine import RunSet, TrialResult, plan, simulate
 from hill_sim.engine.results import EPOCH_COLUMNS
@@ -270,6 +271,38 @@ def test_an_edit_pulls_the_class_to_where_the_user_put_it(plugin: ModuleType) ->
         goal = np.array([3.0, 3.0])
         before, after = (np.linalg.norm(p[members].mean(axis=0) - goal) for p in (item.before, item.achieved))
         assert after < 0.3 * before
+
+
+def test_outcomes_are_what_scikit_learn_says_of_the_predictions() -> None:
+    trial = small(alpha=0.9, policy="merge_distinct", epochs=8)
+    result, twin = run(trial, trial.replace(policy="ce_only"))
+    outcome, y = result.outcome, load_task(trial.task, Options(trial.task_options)).test.y.numpy()
+    mine, theirs = result.predictions, twin.predictions
+    recalls, twin_recalls = (metrics.recall_score(y, p, average=None) for p in (mine, theirs))
+    expected = {
+        "test_accuracy": metrics.accuracy_score(y, mine),
+        "twin_test_accuracy": metrics.accuracy_score(y, theirs),
+        "gain": metrics.accuracy_score(y, mine) - metrics.accuracy_score(y, theirs),
+        "macro_f1": metrics.f1_score(y, mine, average="macro"),
+        "macro_f1_change": metrics.f1_score(y, mine, average="macro") - metrics.f1_score(y, theirs, average="macro"),
+        "worst_recall": recalls.min(),
+        "worst_recall_change": recalls.min() - twin_recalls.min(),
+        "recall_disparity": np.ptp(recalls),
+        "recall_disparity_change": np.ptp(recalls) - np.ptp(twin_recalls),
+        "churn": sum(a != b for a, b in zip(mine, theirs, strict=True)) / len(y),
+        "negative_flips": sum(b == t != a for a, b, t in zip(mine, theirs, y, strict=True)) / len(y),
+        "positive_flips": sum(a == t != b for a, b, t in zip(mine, theirs, y, strict=True)) / len(y),
+        "test_loss": result.epochs["test_loss"][-1],
+        "validation_accuracy": result.epochs["validation_accuracy"][-1],
+        "generalisation_gap": outcome.train_accuracy - metrics.accuracy_score(y, mine),
+    }
+    for name, value in expected.items():
+        assert getattr(outcome, name) == pytest.approx(value, abs=1e-12), name
+    assert outcome.worst_class == int(recalls.argmin())
+    assert outcome.class_gain == pytest.approx(recalls - twin_recalls)
+    assert outcome.negative_flips != outcome.positive_flips
+    assert (result.epochs["test_accuracy"][-1], len(mine)) == (outcome.test_accuracy, len(y))
+    assert ((0.1 < result.confidences) & (result.confidences <= 1)).all()
 
 
 def test_tables_are_tidy_and_survive_json() -> None:
