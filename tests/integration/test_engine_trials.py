@@ -302,7 +302,7 @@ def test_outcomes_are_what_scikit_learn_says_of_the_predictions() -> None:
     assert outcome.class_gain == pytest.approx(recalls - twin_recalls)
     assert outcome.negative_flips != outcome.positive_flips
     assert (result.epochs["test_accuracy"][-1], len(mine)) == (outcome.test_accuracy, len(y))
-    assert ((0.1 < result.confidences) & (result.confidences <= 1)).all()
+    assert ((result.confidences > 0.1) & (result.confidences <= 1)).all()
 
 
 def test_tables_are_tidy_and_survive_json() -> None:

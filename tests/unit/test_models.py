@@ -17,6 +17,7 @@ from engine_support import FEW_DIGITS, differences, small
 from torch import Tensor, nn
 
 from hill_sim.engine import plan, simulate
+from hill_sim.engine.population import data_order
 from hill_sim.engine.simulation import same_result
 from hill_sim.errors import HillError, InvalidInput
 from hill_sim.models import build_model
@@ -204,6 +205,34 @@ def test_what_a_model_draws_and_remembers_is_forked_with_it(model: type[Net], of
     for backend in ("vmap", "chain", "bmm"):
         with pytest.raises(HillError):
             simulate(trials[:1], backend=backend)
+
+
+def test_batch_norm_equals_plain_training(offer: Callable[..., str]) -> None:
+    """Running statistics are what a module trained alone has: they decide what evaluation says."""
+
+    class OnlyNormed(Net):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            self.norm = nn.BatchNorm1d(8)
+
+        def forward(self, x: Tensor) -> Any:
+            latents = self.norm(self.body(x)).relu()
+            return self.head(latents), latents
+
+    trial = small(model=offer(OnlyNormed), model_options={}, epochs=3, interactions=(), batch_size=32)
+    others = [trial.replace(seed=seed) for seed in (1, 2)]
+    result = simulate([others[0], trial, others[1]], backend="loop", dtype="float64").results[1]
+    task, model = digits(), build_model(trial, digits()).double()
+    step = torch.optim.Adam(model.parameters(), lr=trial.lr or 0.0)
+    for epoch in (1, 2, 3):
+        for rows in torch.from_numpy(data_order(0, epoch, len(task.train))).split(32):
+            step.zero_grad()
+            F.cross_entropy(model.train()(task.train.x[rows].double())[0], task.train.y[rows]).backward()
+            step.step()
+        with torch.no_grad():
+            logits = model.eval()(task.test.x.double())[0]
+        loss = float(F.cross_entropy(logits, task.test.y))
+        assert result.epochs["test_loss"][epoch - 1] == pytest.approx(loss, rel=1e-12)
 
 
 def test_dropout_is_on_in_training_and_off_in_evaluation(offer: Callable[..., str]) -> None:
