@@ -186,7 +186,7 @@ class Part(Extension):
 
 
 PARTS = {
-    "cpu": Part("cpu", "hill_sim.kernels._ops", ["csrc/torch_ops.cpp", "csrc/torch_chain.cpp", "csrc/cpu/chain.cpp"]),
+    "cpu": Part("cpu", "hill_sim.kernels._ops", ["csrc/torch_ops.cpp", "csrc/torch_chain.cpp", "csrc/cpu/chain.cpp", "csrc/cpu/human.cpp"]),
     "numpy": Part("numpy", "hill_sim.kernels._numpy", ["csrc/numpy_module.cpp"]),
     "cuda": Part("cuda", "hill_sim.kernels._ops_cuda", CUDA),
 }

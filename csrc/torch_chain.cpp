@@ -5,11 +5,14 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <algorithm>
 #include <optional>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "kernels/chain.h"
+#include "kernels/human.h"
 #include "torch_common.h"
 
 namespace {
@@ -143,6 +146,52 @@ std::tuple<Tensor, Tensor> softmax_cross_entropy(const Tensor& logits_in, const 
   return {measures, dlogits};
 }
 
+// One step's human term in affine coordinates (kernels/human.h): latents [P, B, H], of which only the replicas need not be
+// dense, y [P, B], weight [P, 2, H], bias and origin [P, 2], unit, w, lam [P], scale0 [P] or none, and the targets of the
+// structure loss -> structure [P] unweighted by w, scale [P], dlatents [P, B, H].
+std::tuple<Tensor, Tensor, Tensor> human_gradient(const Tensor& latents_in, const Tensor& y_in, const Tensor& weight,
+                                                  const Tensor& bias, const Tensor& origin, const Tensor& unit, const Tensor& w,
+                                                  const Tensor& lam, std::optional<Tensor> scale0, const Tensor& centers,
+                                                  const Tensor& spreads, const Tensor& touched, double center, double spread,
+                                                  double separation, int64_t form) {
+  STD_TORCH_CHECK(latents_in.dim() == 3 && latents_in.is_cpu() && latents_in.size(1) > 0, "latents: must be a CPU tensor [P, B, H]");
+  STD_TORCH_CHECK(centers.dim() == 3 && (form == 0 || form == 1), "centers: must be [P, C, 2]; form: 0 or 1");
+  const int64_t P = latents_in.size(0), B = latents_in.size(1), H = latents_in.size(2), C = centers.size(1);
+  const auto type = latents_in.scalar_type();
+  const bool rows_dense = latents_in.stride(2) == 1 && latents_in.stride(1) == H;
+  const Tensor latents = rows_dense ? latents_in : dense(latents_in), y = dense(y_in);
+  check("y", y, {P, B}, ScalarType::Long, latents);
+  check("weight", weight, {P, 2, H}, type, latents);
+  check("centers", centers, {P, C, 2}, type, latents);
+  check("spreads", spreads, {P, C}, type, latents);
+  check("touched", touched, {P, C}, ScalarType::Bool, latents);
+  for (const auto& [name, t] : {std::pair<const char*, const Tensor&>{"bias", bias}, {"origin", origin}}) {
+    check(name, t, {P, 2}, type, latents);
+  }
+  for (const auto& [name, t] : {std::pair<const char*, const Tensor&>{"unit", unit}, {"w", w}, {"lam", lam}}) {
+    check(name, t, {P}, type, latents);
+  }
+  if (scale0) check("scale0", *scale0, {P}, type, latents);
+  for (const Tensor* t : {&weight, &bias, &origin, &unit, &w, &lam, &centers, &spreads, &touched}) {
+    STD_TORCH_CHECK(t->is_contiguous(), "targets: must be contiguous");
+  }
+  int64_t bad = 0;
+  STD_TORCH_CHECK(hill::labels_fit(data<int64_t>(y), y.numel(), C, &bad), "y: labels must be in 0..", C - 1, ", got ", bad);
+  const Tensor z = empty(latents, {P, B, 2}), dz = empty(latents, {P, B, 2}), terms = empty(latents, {4, P});
+  const Tensor scale = empty(latents, {P}), value = empty(latents, {P}), dlatents = empty(latents, {P, B, H});
+  by_dtype(latents, [&](auto zero) {
+    using T = decltype(zero);
+    const hill::AffineLayout<T> layout{data<T>(weight), data<T>(bias), data<T>(origin), data<T>(unit),
+                                       data<T>(w),      data<T>(lam),  scale0 ? data<T>(*scale0) : nullptr};
+    const hill::StructureTargets<T> targets{
+        data<T>(centers), data<T>(spreads), data<bool>(touched), nullptr, {center, spread, separation}, static_cast<hill::Form>(form)};
+    hill::human_gradient<T>({P, B, 2, C}, H, data<T>(latents), latents.stride(0), data<int64_t>(y), layout, targets, data<T>(z),
+                            data<T>(dz), data<T>(terms), data<T>(scale), data<T>(dlatents), hill::serial_for);
+    std::copy(data<T>(terms) + 3 * P, data<T>(terms) + 4 * P, data<T>(value));
+  });
+  return {value, scale, dlatents};
+}
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(hill_sim, m) {
@@ -150,6 +199,9 @@ STABLE_TORCH_LIBRARY_FRAGMENT(hill_sim, m) {
   m.def("chain_saved_size(Tensor params, Tensor layout, int B) -> int");
   m.def("chain_backward(Tensor params, Tensor layout, Tensor saved, Tensor dlogits, Tensor? dlatents, Tensor(a!) grads) -> "
         "Tensor(a!)");
+  m.def("human_gradient(Tensor latents, Tensor y, Tensor weight, Tensor bias, Tensor origin, Tensor unit, Tensor w, Tensor lam, "
+        "Tensor? scale0, Tensor centers, Tensor spreads, Tensor touched, float center, float spread, float separation, int form) "
+        "-> (Tensor, Tensor, Tensor)");
   m.def("softmax_cross_entropy(Tensor logits, Tensor y, bool grad) -> (Tensor, Tensor)");
 }
 
@@ -157,5 +209,6 @@ STABLE_TORCH_LIBRARY_IMPL(hill_sim, CPU, m) {
   m.impl("chain_forward", TORCH_BOX(&chain_forward));
   m.impl("chain_saved_size", TORCH_BOX(&chain_saved_size));
   m.impl("chain_backward", TORCH_BOX(&chain_backward));
+  m.impl("human_gradient", TORCH_BOX(&human_gradient));
   m.impl("softmax_cross_entropy", TORCH_BOX(&softmax_cross_entropy));
 }

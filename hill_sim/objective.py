@@ -97,21 +97,49 @@ def human_gradient(options: ObjectiveOptions, latents: Tensor, y: Tensor, target
         The gradient to add to the weighted CE's at the latents, and kappa with what was measured. A batch on which
         L_human has no gradient (nothing to balance) leaves kappa NaN for the next batch and adds nothing.
     """
-    raw = torch.baddbmm(targets.bias.unsqueeze(1), latents, targets.weight.mT)
-    coordinates = _Standardised(raw, latents) if options.coordinates == "latent" else _Affine(raw, targets)
-    value, dz = _human_terms(options, coordinates.z, y, targets, backend)
+    run = _fused if _is_fused(options, latents, backend) else _in_torch
     kappa = targets.kappa
     if options.balance == "none":
         kappa = torch.ones_like(kappa)
     elif dlatents_ce is not None:
-        measured = _norm(dlatents_ce) / _norm(coordinates.backward(dz, targets))
+        alone = run(options, latents, y, targets, torch.ones_like(kappa), torch.zeros_like(kappa), backend)[2]
+        measured = _norm(dlatents_ce) / _norm(alone)
         kappa = torch.where(kappa.isnan() & measured.isfinite(), measured, kappa)
-    dz = (targets.w_human * kappa.nan_to_num(0.0))[:, None, None] * dz
-    scale = torch.full_like(kappa, torch.nan)
+    weight = targets.w_human * kappa.nan_to_num(0.0)
+    value, scale, dlatents = run(options, latents, y, targets, weight, targets.lam, backend)
+    return HumanGradient(value, scale, dlatents, kappa)
+
+
+def _is_fused(options: ObjectiveOptions, latents: Tensor, backend: Backend) -> bool:
+    """The C++ of csrc/kernels/human.h does it all in one pass, where the coordinates are affine in the latents."""
+    affine = options.coordinates != "latent" and options.terms == "structure"
+    return affine and latents.device.type == "cpu" and kernels.dispatch.resolve(backend, "cpu") == "cpp"
+
+
+def _fused(options: ObjectiveOptions, latents: Tensor, y: Tensor, targets: Targets, weight: Tensor, lam: Tensor,
+           backend: Backend) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """As `_in_torch`."""
+    scale0 = targets.scale0 if options.scale == "active" else None
+    form = 0 if options.reduction == "terms" else 1
+    value, scale, dlatents = torch.ops.hill_sim.human_gradient(
+        latents, y, targets.weight, targets.bias, targets.origin, targets.unit, weight, lam, scale0, targets.centers,
+        targets.spreads, targets.touched, options.center, options.spread, options.separation, form,
+    )  # fmt: skip
+    return value, scale, dlatents
+
+
+def _in_torch(options: ObjectiveOptions, latents: Tensor, y: Tensor, targets: Targets, weight: Tensor, lam: Tensor,
+              backend: Backend) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """L_human [P], scale [P], and the gradient [P,B,H] of weight * L_human + lam |1 - scale| at the latents."""
+    raw = torch.baddbmm(targets.bias.unsqueeze(1), latents, targets.weight.mT)
+    coordinates = _Standardised(raw, latents) if options.coordinates == "latent" else _Affine(raw, targets)
+    value, dz = _human_terms(options, coordinates.z, y, targets, backend)
+    dz = weight[:, None, None] * dz
+    scale = torch.full_like(weight, torch.nan)
     if options.scale == "active":
         scale, dscale = _scale(coordinates.z, targets.scale0)
-        dz = dz + (targets.lam * torch.sign(scale - 1.0))[:, None, None] * dscale
-    return HumanGradient(value, scale, coordinates.backward(dz, targets), kappa)
+        dz = dz + (lam * torch.sign(scale - 1.0))[:, None, None] * dscale
+    return value, scale, coordinates.backward(dz, targets)
 
 
 def _human_terms(options: ObjectiveOptions, z: Tensor, y: Tensor, targets: Targets,

@@ -60,7 +60,7 @@ class Problem:
             **{name: stack(name) for name in names},
             touched=stack("touched").bool(),
             w_human=w_human,
-            kappa=torch.full((len(self.h),), math.nan),
+            kappa=torch.full((len(self.h),), math.nan, dtype=torch.float64),
         )
 
     @property
@@ -322,3 +322,22 @@ def test_margins_are_the_distances_between_target_centers() -> None:
     assert found.tolist() == found.T.tolist()
     assert found.diagonal().tolist() == [0.0, 0.0, 0.0]
     assert found[0].tolist() == [0.0, 5.0, 1.0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 40), st.integers(1, 12)),
+    scale=st.sampled_from(["active", "dead"]),
+    coordinates=st.sampled_from(["unit", "raw"]),
+)
+def test_the_fused_step_equals_the_one_in_torch(
+    seed: int, shape: tuple[int, int, int, int], scale: str, coordinates: str
+) -> None:
+    replicas, samples, width, classes = shape
+    options = dataclasses.replace(PRESETS["hill"], scale=scale, coordinates=coordinates)  # type: ignore[arg-type]
+    p = problem(options, seed, P=replicas, B=samples, H=width, C=classes)
+    fused, plain = (human_gradient(options, p.h, p.y, p.targets, p.dlatents_ce, b) for b in ("auto", "torch"))  # type: ignore[arg-type]
+    for name in ("value", "scale", "dlatents", "kappa"):
+        a, b = getattr(fused, name), getattr(plain, name)
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)
