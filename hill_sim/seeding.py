@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 import numpy as np
 import torch
@@ -28,10 +29,20 @@ def generator(seed: int, role: str, *keys: int) -> np.random.Generator:
     )
 
 
+_torch_state = RLock()
+
+
+@contextmanager
+def own_torch_state(*gpus: torch.device) -> Iterator[None]:
+    """torch's global generators for this block alone: the caller's state comes back, other threads wait."""
+    with _torch_state, torch.random.fork_rng(devices=list(gpus)):
+        yield
+
+
 @contextmanager
 def torch_seed(seed: int, role: str, *keys: int) -> Iterator[None]:
     """Seed torch's global CPU generator inside the block only: module initialisers know no other way."""
-    with torch.random.fork_rng(devices=[]):
+    with own_torch_state():
         # not torch.manual_seed: that also queues a seed for a GPU nobody uses, with a stack trace, at 0.7 ms a call
         torch.default_generator.manual_seed(int(generator(seed, role, *keys).integers(2**63)))
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from functools import lru_cache
+from threading import get_ident
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +36,12 @@ def make_backend(name: str, base: Base, device: torch.device) -> Backend:
     """
     if name != "auto" and name not in BACKENDS:
         raise unknown("backend", name, ["auto", *BACKENDS])
-    return _make(name, base.bucket, str(device))
+    return _make(name, base.bucket, str(device), get_ident())
 
 
 @lru_cache(maxsize=64)
-def _make(name: str, bucket: Base, device: str) -> Backend:
+def _make(name: str, bucket: Base, device: str, thread: int) -> Backend:
+    """One for each thread: a backend keeps a module, or the activations of the step under way."""
     trial, task = bucket.initial_trial(), load_task(bucket.task, bucket.task_options)
     model = build_model(trial, task).to(device)
     if name != "auto":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -345,3 +346,15 @@ def test_callers_random_state_and_threads_are_left_alone() -> None:
     assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
     assert torch.get_num_threads() == threads
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("backend", ["chain", "loop"])
+def test_threads_do_not_disturb_each_other(backend: str) -> None:
+    """As when several people sit at one studio: each in a thread, on equal models."""
+    trials = [small(seed=seed) for seed in range(4)]
+    alone = [run(trial, backend=backend)[0] for trial in trials]
+    for _ in range(3):
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(lambda trial: run(trial, backend=backend)[0], trials))
+        for a, b in zip(together, alone, strict=True):
+            assert same_result(a, b), differences(a, b)

@@ -16,6 +16,7 @@ from hill_sim.engine.arena import Part
 from hill_sim.engine.backends.base import each, whole_lanes
 from hill_sim.errors import Unavailable
 from hill_sim.models.mlp import MLP
+from hill_sim.seeding import own_torch_state
 
 
 class LoopBackend:
@@ -32,7 +33,8 @@ class LoopBackend:
     def forward(self, arena: Part, x: Tensor, noise: Sequence[int] = ()) -> tuple[Tensor, Tensor, Any]:
         self._model.train()
         outputs, leaves = [], []
-        with _own_random_state(x) if self.stochastic else nullcontext():
+        gpus = [x.device] if x.is_cuda else []
+        with own_torch_state(*gpus) if self.stochastic else nullcontext():  # dropout knows only the global generators
             for row in range(len(x)):
                 params = {name: view[row].detach().requires_grad_() for name, view in arena.param_views.items()}
                 # Copies: autograd counts changes per storage, and all buffers of an arena share one.
@@ -83,11 +85,6 @@ def _seed(seed: int, device: torch.device) -> None:
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)
-
-
-def _own_random_state(x: Tensor) -> Any:
-    """Keep the caller's random state: dropout knows only torch's global generators."""
-    return torch.random.fork_rng(devices=[x.device] if x.is_cuda else [])
 
 
 class VmapBackend(LoopBackend):
