@@ -216,8 +216,17 @@ class Trial:
 
     @cached_property
     def key(self) -> str:
-        """Content hash: 16 hex digits of the SHA-256 of the canonical JSON."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+        """Content hash: 16 hex digits of the SHA-256 of the canonical JSON. Equal trials have equal keys."""
+        return hashlib.sha256(json.dumps(_canonical(self.to_dict()), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _canonical(value: Any) -> Any:
+    """0 and 0.0 are equal, so they must be written alike; so must True and 1."""
+    if isinstance(value, dict):
+        return {name: _canonical(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    return float(value) if isinstance(value, int) else value
 
 
 def check_fields(names: Mapping[str, Any]) -> None:

@@ -120,11 +120,13 @@ def test_scripts_are_valid_bash() -> None:
 
 @pytest.mark.parametrize("target", ["demo", "test", "fast", "lint", "bench"])
 def test_each_target_sets_itself_up(target: str) -> None:
-    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     steps: Mapping[int, str] = dict(enumerate(done.stdout.splitlines()))
     assert steps[0].startswith("requirements/install.sh "), done.stdout
 
 
 def test_help_lists_the_targets() -> None:
-    done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert {line.split()[1] for line in done.stdout.splitlines()} >= {"demo", "test", "fast", "bench", "help"}

@@ -44,10 +44,10 @@ def test_equal_trials_and_only_they_have_equal_keys(one: Trial, other: Trial) ->
     assert (one.key == other.key) == (one == other)
 
 
-def test_the_key_is_the_hash_of_the_sorted_json() -> None:
+def test_the_key_is_the_hash_of_the_sorted_json_with_all_numbers_as_floats() -> None:
     """Stored results are found by it: if this changes, old run folders no longer resume."""
     trial = Trial(policy="swap", user={"effort": 3}, lr=0.5)
-    canonical = json.dumps(json.loads(trial.to_json()), sort_keys=True)
+    canonical = json.dumps(json.loads(trial.to_json(), parse_int=float), sort_keys=True)
     assert trial.key == hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
@@ -147,3 +147,10 @@ def test_unknown_fields_suggest_the_nearest() -> None:
         Trial.from_dict({"alhpa": 0.1})
     with pytest.raises(InvalidInput, match=r"trial field: unknown 'epoch'; did you mean 'epochs'\?"):
         Trial().replace(epoch=3)
+
+
+def test_equal_trials_have_equal_keys() -> None:
+    a, b = (Trial(task_options={"label_noise": noise, "train_per_class": 20}) for noise in (0, 0.0))
+    assert a == b
+    assert a.key == b.key
+    assert a.key != Trial(task_options={"label_noise": 0.1, "train_per_class": 20}).key
