@@ -29,6 +29,7 @@ ARCHS = os.environ.get("HILL_SIM_CUDA_ARCHS", "80;90").split(";")
 FLAGS = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-fvisibility=hidden", "-g0"]
 WARNINGS = ["-Wall", "-Wextra", "-Wno-psabi"]
 KERNELS = ["csrc/cpu/pair_separation.cpp", "csrc/cpu/structure_loss.cpp", "csrc/cpu/center_loss.cpp"]
+ENGINE = ["csrc/torch_chain.cpp", "csrc/cpu/chain.cpp", "csrc/cpu/human.cpp"]  # the training step of the populations
 CUDA = [
     "csrc/cuda/pair_separation.cu",
     "csrc/cuda/structure_loss.cu",
@@ -186,7 +187,7 @@ class Part(Extension):
 
 
 PARTS = {
-    "cpu": Part("cpu", "hill_sim.kernels._ops", ["csrc/torch_ops.cpp", "csrc/torch_chain.cpp", "csrc/cpu/chain.cpp", "csrc/cpu/human.cpp"]),
+    "cpu": Part("cpu", "hill_sim.kernels._ops", ["csrc/torch_ops.cpp", *ENGINE]),
     "numpy": Part("numpy", "hill_sim.kernels._numpy", ["csrc/numpy_module.cpp"]),
     "cuda": Part("cuda", "hill_sim.kernels._ops_cuda", CUDA),
 }
