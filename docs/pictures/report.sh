@@ -2,7 +2,7 @@
 # Makes report.png, the README's picture: the top of a run's report, as Chromium shows it.
 #
 #   hill-sim sweep experiments/quickstart.yaml && docs/pictures/report.sh runs/quickstart
-# HEIGHT (pixels, default 1560) says where to cut.
+# HEIGHT (pixels, default 1610) says where to cut.
 set -euo pipefail
 run=${1:?usage: docs/pictures/report.sh RUN_FOLDER}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,7 +13,7 @@ browser=$(command -v chromium || command -v chromium-browser || command -v googl
   --disable-component-update --disable-sync --hide-scrollbars --user-data-dir="$profile" \
   --window-size=1248,1800 --screenshot="$profile/whole.png" "file://$(realpath "$run")/report.html" 2>/dev/null
 # From the heading to the end of the first figure; 256 colours are enough for it and keep it small.
-"$here/../../.venv/bin/python" - "$profile/whole.png" "$here/report.png" "${HEIGHT:-1560}" <<'PYTHON'
+"$here/../../.venv/bin/python" - "$profile/whole.png" "$here/report.png" "${HEIGHT:-1610}" <<'PYTHON'
 import sys
 from PIL import Image
 

@@ -103,7 +103,7 @@ def test_it_runs_from_any_folder_without_the_checkout(installed: Path, tmp_path:
     command = [sys.executable, "-P", "-m", "hill_sim.cli"]
     assert run([*command, "--version"], tmp_path, PYTHONPATH=str(installed)).startswith("hill-sim 0.")
     assert "quickstart" in run([*command, "list", "experiments"], tmp_path, PYTHONPATH=str(installed))
-    assert "1,010 trials" in run([*command, "sweep", "quickstart", "--plan"], tmp_path, PYTHONPATH=str(installed))
+    assert "2,020 trials" in run([*command, "sweep", "quickstart", "--plan"], tmp_path, PYTHONPATH=str(installed))
     outcome = run(
         [*command, "run", "--policy", "arrange", "--epochs", "3", "--interactions", "1", "--seeds", "1"],
         tmp_path,
