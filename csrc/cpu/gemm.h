@@ -106,7 +106,12 @@ HILL_INLINE void product_128(const Product<T>& p) {
   panels<T, 16, 6, 2>(p, 0);
 }
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(HILL_NO_CLONES)
+// The widest level that may be taken; the tests lower it to reach the others on one machine.
+#ifndef HILL_MAX_LEVEL
+#define HILL_MAX_LEVEL 512
+#endif
+
+#if defined(__x86_64__) && defined(__GNUC__)
 #define HILL_LEVEL(type, level, arch) \
   __attribute__((target("arch=" arch), noinline)) inline void product_##level##_(const Product<type>& p) { product_##level(p); }
 HILL_LEVEL(float, 512, "x86-64-v4")
@@ -117,12 +122,13 @@ HILL_LEVEL(double, 256, "x86-64-v3")
 
 template <class T>
 void multiply(const Product<T>& p) {
-  static const int level = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+  static const int best = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                                    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
                                    __builtin_cpu_supports("avx512cd")
                                ? 512
                            : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 256
                                                                                               : 128;
+  const int level = best < HILL_MAX_LEVEL ? best : HILL_MAX_LEVEL;
   if (level == 512) {
     product_512_(p);
   } else if (level == 256) {
