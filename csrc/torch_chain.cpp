@@ -17,7 +17,10 @@
 
 namespace {
 
+using hill::torch_ops::by_dtype;
 using hill::torch_ops::check;
+using hill::torch_ops::check_labels;
+using hill::torch_ops::data;
 using hill::torch_ops::dense;
 using hill::torch_ops::empty;
 using torch::headeronly::ScalarType;
@@ -54,21 +57,6 @@ void check_saved(const Tensor& saved, const Layers& layers, const Tensor& params
 
 int64_t chain_saved_size(const Tensor& params, const Tensor& layout, int64_t B) {
   return hill::chain_saved_size(read_layout(layout, params).chain, B);
-}
-
-template <class F>
-void by_dtype(const Tensor& t, F&& f) {
-  if (t.scalar_type() == ScalarType::Float) {
-    f(float{});
-  } else {
-    STD_TORCH_CHECK(t.scalar_type() == ScalarType::Double, "must be float32 or float64");
-    f(double{});
-  }
-}
-
-template <class T>
-T* data(const Tensor& t) {
-  return static_cast<T*>(t.data_ptr());
 }
 
 // x [P, B, in], or [1, B, in] for all replicas -> logits [P, B, C], latents [P, padded B, H] (empty unless wanted). The
@@ -130,8 +118,7 @@ std::tuple<Tensor, Tensor> softmax_cross_entropy(const Tensor& logits_in, const 
   STD_TORCH_CHECK(y_in.dim() == 2 && (y_in.size(0) == P || y_in.size(0) == 1), "y: must be [P, B] or [1, B]");
   check("y", y_in, {y_in.size(0), B}, ScalarType::Long, logits_in);
   const Tensor logits = dense(logits_in), y = dense(y_in);
-  int64_t bad = 0;
-  STD_TORCH_CHECK(hill::labels_fit(data<int64_t>(y), y.numel(), C, &bad), "y: labels must be in 0..", C - 1, ", got ", bad);
+  check_labels(y, C);
   const Tensor dlogits = empty(logits, {grad ? P : 0, B, C});
   const int64_t sizes[2] = {2, P}, strides[2] = {P, 1};
   AtenTensorHandle handle = nullptr;
@@ -175,8 +162,7 @@ std::tuple<Tensor, Tensor, Tensor> human_gradient(const Tensor& latents_in, cons
   for (const Tensor* t : {&weight, &bias, &origin, &unit, &w, &lam, &centers, &spreads, &touched}) {
     STD_TORCH_CHECK(t->is_contiguous(), "targets: must be contiguous");
   }
-  int64_t bad = 0;
-  STD_TORCH_CHECK(hill::labels_fit(data<int64_t>(y), y.numel(), C, &bad), "y: labels must be in 0..", C - 1, ", got ", bad);
+  check_labels(y, C);
   const Tensor z = empty(latents, {P, B, 2}), dz = empty(latents, {P, B, 2}), terms = empty(latents, {4, P});
   const Tensor scale = empty(latents, {P}), value = empty(latents, {P}), dlatents = empty(latents, {P, B, H});
   by_dtype(latents, [&](auto zero) {

@@ -28,6 +28,28 @@ struct Targets {
 // `t`, copied only when it is not contiguous.
 inline Tensor dense(const Tensor& t) { return t.is_contiguous() ? t : torch::stable::contiguous(t); }
 
+template <class T>
+T* data(const Tensor& t) {
+  return static_cast<T*>(t.data_ptr());
+}
+
+// f(float{}) or f(double{}), whichever `t` holds.
+template <class F>
+void by_dtype(const Tensor& t, F&& f) {
+  if (t.scalar_type() == ScalarType::Float) {
+    f(float{});
+  } else {
+    STD_TORCH_CHECK(t.scalar_type() == ScalarType::Double, "must be float32 or float64");
+    f(double{});
+  }
+}
+
+// For labels on the CPU; on a GPU this would wait for the device.
+inline void check_labels(const Tensor& y, int64_t classes) {
+  int64_t bad = 0;
+  STD_TORCH_CHECK(labels_fit(data<int64_t>(y), y.numel(), classes, &bad), "y: labels must be in 0..", classes - 1, ", got ", bad);
+}
+
 // A new contiguous tensor with the type and device of `like`.
 inline Tensor empty(const Tensor& like, std::initializer_list<int64_t> sizes) {
   int64_t strides[4] = {1, 1, 1, 1};

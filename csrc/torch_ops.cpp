@@ -16,6 +16,9 @@ namespace {
 
 using hill::ParallelFor;
 using hill::Shape;
+using hill::torch_ops::by_dtype;
+using hill::torch_ops::check_labels;
+using hill::torch_ops::data;
 using hill::torch_ops::dense;
 using hill::torch_ops::empty;
 using hill::torch_ops::Targets;
@@ -31,26 +34,6 @@ void run_on_torch_threads(int64_t n, hill::Body body, void* context) {
 ParallelFor threads_for(double work) {  // work: about how many distances
   constexpr double kWorthIt = 5e5;
   return work > kWorthIt && torch::stable::get_num_threads() > 1 ? run_on_torch_threads : hill::serial_for;
-}
-
-void check_labels(const Tensor& y, int64_t classes) {
-  int64_t bad = 0;
-  STD_TORCH_CHECK(hill::labels_fit(static_cast<const int64_t*>(y.data_ptr()), y.numel(), classes, &bad),
-                  "y: labels must be in 0..", classes - 1, ", got ", bad);
-}
-
-template <class F>
-void by_dtype(const Tensor& z, F&& f) {
-  if (z.scalar_type() == ScalarType::Float) {
-    f(float{});
-  } else {
-    f(double{});
-  }
-}
-
-template <class T>
-T* data(const Tensor& t) {
-  return static_cast<T*>(t.data_ptr());
 }
 
 std::tuple<Tensor, Tensor> pairs(const Tensor& z_in, const Tensor& y_in, const Tensor& margins_in, bool with_grad) {

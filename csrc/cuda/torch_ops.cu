@@ -14,6 +14,8 @@
 namespace {
 
 using hill::Shape;
+using hill::torch_ops::by_dtype;
+using hill::torch_ops::data;
 using hill::torch_ops::dense;
 using hill::torch_ops::empty;
 using hill::torch_ops::Targets;
@@ -35,20 +37,6 @@ Tensor room(const Tensor& z, int64_t count, int32_t dtype) {
   STABLE_TORCH_ERROR_CODE_CHECK(
       aoti_torch_empty_strided(1, &size, &stride, dtype, aoti_torch_device_type_cuda(), z.get_device_index(), &handle));
   return Tensor(handle);
-}
-
-template <class F>
-void by_dtype(const Tensor& z, F&& f) {
-  if (z.scalar_type() == ScalarType::Float) {
-    f(float{});
-  } else {
-    f(double{});
-  }
-}
-
-template <class T>
-T* data(const Tensor& t) {
-  return static_cast<T*>(t.data_ptr());
 }
 
 std::tuple<Tensor, Tensor> pairs(const Tensor& z_in, const Tensor& y_in, const Tensor& margins_in, bool with_grad) {
