@@ -57,6 +57,7 @@ CONFLICTS = {
     "switching": "hill_sim.strategies.switching:Switching",
     "committee": "hill_sim.strategies.committee:Committee",
     "adversary": "hill_sim.strategies.adversary:Adversary",
+    "label_noise": "hill_sim.strategies.label_noise:LabelNoise",
 }
 
 POLICIES = {**STRATEGIES, **CONTROLS, **CONFLICTS}

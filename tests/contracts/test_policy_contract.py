@@ -27,6 +27,7 @@ VARIANTS = [
     ("random", {"match": "fix_outliers"}),
     ("random", {"match": "committee", "match_options": {"members": ["compactness", "separation"]}}),
     ("swap", {"which": "random"}),
+    ("label_noise", {"share": 1.0, "to": "nearest"}),
     ("flip_flop", {"strategy": "compactness", "strategy_options": {"factor": 0.2}}),
     ("committee", {"aggregate": "turn"}),
     (

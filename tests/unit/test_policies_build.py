@@ -193,6 +193,9 @@ OUT_OF_RANGE = [
     ("switching", {"second_options": {"x": 1}}),
     ("committee", {"aggregate": "max"}),
     ("adversary", {"moves": 0}),
+    ("label_noise", {"share": 1.2}),
+    ("label_noise", {"to": "far"}),
+    ("label_noise", {"pull": -1}),
 ]
 
 

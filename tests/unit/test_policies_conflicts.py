@@ -187,3 +187,37 @@ def test_adversary_goes_on_after_each_move_and_stops_when_nothing_is_left() -> N
     assert len(set(outcomes)) == 5
     assert len(edit_of("adversary", ORDINARY, moves=99)) < 30
     assert edit_of("adversary", VIEWS["coincident points"]) == Edit()
+
+
+@pytest.mark.parametrize("to", ["random", "nearest"])
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_label_noise_drags_a_share_of_the_points_to_centers_of_other_classes(to: str, share: float) -> None:
+    edit = edit_of("label_noise", ORDINARY, share=share, to=to, pull=1.0)
+    rows = [gesture.point for gesture in edit.gestures]
+    assert len(rows) == len(set(rows)) == round(share * len(ORDINARY.labels))
+    for gesture in edit.gestures:
+        [wrong] = [c for c in ORDINARY.shown_classes if np.allclose(ORDINARY.centers[c], gesture.to, atol=1e-9)]
+        assert wrong != ORDINARY.labels[gesture.point]
+        if to == "nearest":
+            apart = {c: np.hypot(*(ORDINARY.centers[c] - ORDINARY.points[gesture.point])) for c in range(10)}
+            del apart[ORDINARY.labels[gesture.point]]
+            assert wrong == min(apart, key=apart.__getitem__)
+
+
+def test_label_noise_goes_part_of_the_way_and_draws_anew() -> None:
+    whole = edit_of("label_noise", ORDINARY, share=0.3, pull=1.0)
+    half = edit_of("label_noise", ORDINARY, share=0.3, pull=0.5)
+    for far, near in zip(whole.gestures, half.gestures, strict=True):
+        middle = (np.array(far.to) + ORDINARY.points[far.point]) / 2
+        np.testing.assert_allclose(near.to, middle, atol=1e-12)
+    assert len({edit_of("label_noise", ORDINARY, seed) for seed in range(5)}) == 5
+
+
+def test_label_noise_reaches_every_other_class_alike() -> None:
+    """Of one class's points a quarter goes to each of the four others, as far as chance allows (5 sigma)."""
+    view = random_view(np.repeat(np.arange(5), 400), 5)
+    edit = edit_of("label_noise", view, share=1.0, pull=1.0)
+    to = np.array([np.abs(view.centers - gesture.to).sum(axis=1).argmin() for gesture in edit.gestures])
+    counts = np.bincount(to[view.labels == 0], minlength=5)
+    assert counts[0] == 0
+    assert np.abs(counts[1:] - 100).max() < 5 * np.sqrt(400 * 0.25 * 0.75)
