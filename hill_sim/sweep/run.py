@@ -26,12 +26,12 @@ import hill_sim
 from hill_sim.engine.results import RunSet
 from hill_sim.errors import HillError, InvalidInput, Unavailable, unknown
 from hill_sim.sweep.batches import batches
+from hill_sim.sweep.executors import Batch, Executor, InProcess, LocalWorkers, TrialEnded, count
 from hill_sim.sweep.expand import Planned, expand
 from hill_sim.sweep.folder import RESULTS, RunFolder, check, export
 from hill_sim.sweep.progress import Progress
 from hill_sim.sweep.spec import SweepSpec
 from hill_sim.sweep.store import ResultStore
-from hill_sim.sweep.workers import Batch, Executor, InProcess, LocalWorkers, TrialEnded, count
 from hill_sim.trial import Trial
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,8 @@ def run_sweep(
             bar = Progress(len(places), len(finished), enabled=progress)
             asked = run = ran = 0
             with _interruptible() as stop, bar:
-                for event in executor.run(_batches(todo, pinned["backends"], number), stop):
+                waiting = iter(_batches(todo, pinned["backends"], number))
+                for event in executor.run(lambda: next(waiting, None), stop):
                     if isinstance(event, TrialEnded):
                         bar.trial(event.key)
                         continue

@@ -20,9 +20,9 @@ from sweep_support import BROKEN, TINY, TRIALS, assert_same_results, assert_same
 from hill_sim.engine import RunSet, simulate
 from hill_sim.errors import HillError, InvalidInput, Unavailable
 from hill_sim.sweep import load_outcomes, load_results, run_sweep
+from hill_sim.sweep.executors import Batch, LocalWorkers, WorkerCrash, count
 from hill_sim.sweep.folder import RESULTS, SPEC, TABLE, RunFolder
 from hill_sim.sweep.store import ResultStore
-from hill_sim.sweep.workers import Batch, LocalWorkers, WorkerCrash, count
 from hill_sim.trial import Trial
 
 
@@ -247,7 +247,19 @@ LONGER: dict[str, Any] = {
 
 
 def start(spec: Path, out: Path, workers: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "hill_sim.cli", "sweep", str(spec), "--out", str(out), "--no-report"]
+    """The command line. With a backend by name: "auto" may choose differently on a busy machine, and so may last bits."""
+    command = [
+        sys.executable,
+        "-m",
+        "hill_sim.cli",
+        "sweep",
+        str(spec),
+        "--out",
+        str(out),
+        "--no-report",
+        "--backend",
+        "bmm",
+    ]
     return subprocess.Popen(
         [*command, "--workers", str(workers)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -288,7 +300,7 @@ def test_kill_9_of_the_driver_loses_only_the_batch_in_flight(tmp_path: Path) -> 
     kept = stored(tmp_path / "killed")
     summary = run_sweep(tiny(**LONGER), tmp_path / "killed", workers=2)
     assert summary.ran == summary.trials - kept
-    run_sweep(tiny(**LONGER), tmp_path / "whole", simulate=simulate)
+    run_sweep(tiny(**LONGER), tmp_path / "whole", backend="bmm", simulate=simulate)
     assert_same_results(tmp_path / "killed", tmp_path / "whole")
 
 
@@ -312,7 +324,7 @@ def test_kill_9_of_a_worker_costs_only_its_batch(tmp_path: Path) -> None:
     assert driver.returncode == 0, err
     assert "a worker died (exit status -9); its batch is run again" in err
     assert "256 of 256 trials finished" in out
-    run_sweep(tiny(**LONGER), tmp_path / "whole", simulate=simulate)
+    run_sweep(tiny(**LONGER), tmp_path / "whole", backend="bmm", simulate=simulate)
     assert_same_results(tmp_path / "killed", tmp_path / "whole")
 
 
@@ -392,6 +404,11 @@ def test_what_goes_wrong_in_a_worker_is_raised_in_the_driver(
     workers = LocalWorkers(1, {"device": "cpu"})
     try:
         with pytest.raises(error, match=message):
-            list(workers.run([Batch((Trial(epochs=2, interactions=(1,)),), options)], lambda: False))
+            list(workers.run(iter_feed(Batch((Trial(epochs=2, interactions=(1,)),), options)), lambda: False))
     finally:
         workers.close()
+
+
+def iter_feed(*batches: Batch) -> Callable[[], Batch | None]:
+    waiting = iter(batches)
+    return lambda: next(waiting, None)

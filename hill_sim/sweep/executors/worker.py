@@ -1,6 +1,7 @@
 """A worker process: takes batches of trials from its driver, simulates them, sends results back. It writes nothing.
 
-Started as `python -c "from hill_sim.sweep.worker import main; main(FD)"` on one end of a socket. Messages are tuples:
+Started as `python -c "from hill_sim.sweep.executors.worker import main; main(FD)"` on one end of a socket. Messages are
+tuples:
 
     to the worker     (trials, options)                  one batch for `simulate(trials, **options)`
     from the worker   ("ready",)                         imports are done

@@ -1,0 +1,16 @@
+"""Who computes a sweep's batches: processes of this machine, or a Ray cluster."""
+
+from hill_sim.sweep.executors.base import Batch, BatchEnded, Executor, Feed, InProcess, TrialEnded, WorkerCrash, count
+from hill_sim.sweep.executors.local import LocalWorkers
+
+__all__ = [
+    "Batch",
+    "BatchEnded",
+    "Executor",
+    "Feed",
+    "InProcess",
+    "LocalWorkers",
+    "TrialEnded",
+    "WorkerCrash",
+    "count",
+]

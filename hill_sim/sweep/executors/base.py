@@ -1,0 +1,90 @@
+"""What an executor is: it asks for batches when a worker is free, and yields events as they happen, in any order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from hill_sim.engine.results import RunSet, TrialResult
+from hill_sim.errors import HillError, InvalidInput
+from hill_sim.trial import Trial
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Trials for one call of `simulate`, and the options that belong to them alone."""
+
+    trials: Sequence[Trial]
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """A trial of a batch in flight has ended; its result comes with the batch."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class BatchEnded:
+    """Results of a batch, or of a part of one: a batch over which a worker died comes in parts."""
+
+    results: Sequence[TrialResult]
+    info: dict[str, Any]
+
+
+Feed: TypeAlias = Callable[[], Batch | None]
+
+
+class Executor(Protocol):
+    def run(self, feed: Feed, stop: Callable[[], bool]) -> Iterator[TrialEnded | BatchEnded]:
+        """Compute batches until `feed` has none and none is in flight.
+
+        Args:
+            feed: the next batch, or None if there is none now. It is asked whenever a worker is free, and after a None
+                again once the caller has taken a `BatchEnded`, of which new work may have come.
+            stop: once true, batches in flight end and `feed` is asked no more.
+
+        Raises:
+            HillError: a batch that cannot be run.
+        """
+
+    def close(self) -> None:
+        """Stop at once; batches in flight are lost."""
+
+
+class WorkerCrash(HillError):
+    """Workers that fail whatever they are given."""
+
+
+def count(workers: int | str, device: str = "cpu") -> int:
+    """How many workers `workers` means: "auto" is the number of cores this process may use; on a GPU it is 1.
+
+    Raises:
+        InvalidInput: neither "auto" nor an integer >= 1.
+    """
+    if workers == "auto" and device.startswith("cuda"):
+        return 1
+    if workers == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
+        raise InvalidInput(f"workers: {workers!r} is not 'auto' or an integer >= 1")
+    return workers
+
+
+class InProcess:
+    """Batches one after another through `simulate`, here: for tests, and for measuring everything but the engine."""
+
+    def __init__(self, simulate: Callable[..., RunSet], options: dict[str, Any]) -> None:
+        self._simulate, self._options = simulate, options
+
+    def run(self, feed: Feed, stop: Callable[[], bool]) -> Iterator[TrialEnded | BatchEnded]:
+        while not stop() and (batch := feed()) is not None:
+            runs = self._simulate(list(batch.trials), **self._options, **batch.options)
+            yield from (TrialEnded(result.outcome.key) for result in runs.results)
+            yield BatchEnded(runs.results, runs.info)
+
+    def close(self) -> None:
+        """Nothing is left running."""
