@@ -247,22 +247,10 @@ LONGER: dict[str, Any] = {
 
 
 def start(spec: Path, out: Path, workers: int) -> subprocess.Popen[str]:
-    """The command line. With a backend by name: "auto" may choose differently on a busy machine, and so may last bits."""
-    command = [
-        sys.executable,
-        "-m",
-        "hill_sim.cli",
-        "sweep",
-        str(spec),
-        "--out",
-        str(out),
-        "--no-report",
-        "--backend",
-        "bmm",
-    ]
-    return subprocess.Popen(
-        [*command, "--workers", str(workers)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    """The command line. With a backend by name: "auto" may choose another on a busy machine, with other last bits."""
+    command = [sys.executable, "-m", "hill_sim.cli", "sweep", str(spec), "--out", str(out), "--no-report"]
+    command += ["--backend", "bmm", "--workers", str(workers)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
