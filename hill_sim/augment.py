@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,19 +28,14 @@ def crop_flip(x: Tensor, seeds: Sequence[int], epoch: int, step: int) -> Tensor:
     if x.ndim != 5:
         raise InvalidInput(f"augment: crop-flip is for images [C, H, W], not for samples of shape {list(x.shape[2:])}")
     n, height, width = x.shape[1], *x.shape[3:]
-    draws = []
+    offsets, flips = [], []
     for seed in seeds:
         rng = generator(seed, "augment", epoch, step)
-        draws.append((rng.integers(0, 2 * PADDING + 1, size=(2, n)), rng.random(n) < 0.5))
-    top, left = (torch.tensor([offsets[axis].tolist() for offsets, _ in draws]) for axis in range(2))
-    flip = torch.tensor([flips.tolist() for _, flips in draws]).unsqueeze(-1)
-    rows = top.unsqueeze(-1) + torch.arange(height)
-    columns = left.unsqueeze(-1) + torch.where(flip, torch.arange(width).flip(0), torch.arange(width))
-    padded = F.pad(x, (PADDING,) * 4)
-    replica = torch.arange(len(x)).view(-1, 1, 1, 1, 1)
-    sample = torch.arange(n).view(1, -1, 1, 1, 1)
-    channel = torch.arange(x.shape[2]).view(1, 1, -1, 1, 1)
-    place = [
-        t.to(x.device) for t in (replica, sample, channel, rows[:, :, None, :, None], columns[:, :, None, None, :])
-    ]
-    return padded[tuple(place)]
+        offsets.append(rng.integers(0, 2 * PADDING + 1, size=(2, n)))
+        flips.append(rng.random(n) < 0.5)
+    top, left = torch.from_numpy(np.stack(offsets, axis=1)).to(x.device)
+    crops = F.pad(x, (PADDING,) * 4).unfold(3, height, 1).unfold(4, width, 1)  # [P,B,C,9,9,H,W], a view
+    replica, sample = torch.arange(len(x), device=x.device)[:, None], torch.arange(n, device=x.device)
+    cropped = crops.permute(0, 1, 3, 4, 2, 5, 6)[replica, sample, top, left]
+    flip = torch.from_numpy(np.stack(flips)).to(x.device)[:, :, None, None, None]
+    return torch.where(flip, cropped.flip(-1), cropped)

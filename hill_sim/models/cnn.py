@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hill_sim.errors import InvalidInput
+from hill_sim.models.layout import channels_last
 
 
 class PaperCNN(nn.Module):
@@ -42,42 +43,46 @@ class PaperCNN(nn.Module):
         self.head = nn.Sequential(*dense, nn.Linear(widths[-1], n_classes))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        latents = self.features(x)
+        latents = self.features(channels_last(x))
         return self.head(latents), latents
 
 
 class SmallCNN(nn.Module):
-    """Three 3x3 convolutions with group norm, ReLU and pooling, the mean over the image as latents, a linear head.
+    """3x3 convolutions with pooling (not after the last), group norm and ReLU; the latents are means over the image.
 
-    About 94,000 parameters at the default widths. Group norm, because batch norm would tie a sample to its batch.
+    A linear head; 61,000 parameters at the default widths. Group norm, because batch norm would tie a sample to its
+    batch; after the pooling, where it has a quarter of the work.
 
     Args:
-        input_shape: (channels, height, width), height and width multiples of 4.
+        input_shape: (channels, height, width), or (height, width) of one channel, such as a spectrogram; height and
+            width multiples of 2 ** (len(widths) - 1).
         n_classes: width of the logits.
-        widths: channels of the three convolutions, multiples of 8; the last is the width of the latents.
+        widths: channels of the convolutions, multiples of 8, at least two; the last is the width of the latents.
     """
 
-    def __init__(self, input_shape: Sequence[int], n_classes: int, widths: Sequence[int] = (32, 64, 128)) -> None:
+    def __init__(self, input_shape: Sequence[int], n_classes: int, widths: Sequence[int] = (16, 32, 64, 64)) -> None:
         super().__init__()
-        channels, *_ = _image(input_shape, 4)
-        if len(widths) != 3 or any(not isinstance(w, int) or w < 8 or w % 8 for w in widths):
-            raise InvalidInput(f"model_options.widths: {list(widths)!r} are not three multiples of 8")
+        if not 2 <= len(widths) <= 8 or any(not isinstance(w, int) or w < 8 or w % 8 for w in widths):
+            raise InvalidInput(f"model_options.widths: {list(widths)!r} are not 2 to 8 multiples of 8")
+        self._one_channel = len(input_shape) == 2
+        channels, *_ = _image((1, *input_shape) if self._one_channel else input_shape, 2 ** (len(widths) - 1))
         layers: list[nn.Module] = []
-        for inputs, outputs in zip((channels, *widths[:2]), widths, strict=True):
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(8, outputs), nn.ReLU()]
-            layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers[:-1])  # no pooling after the last
+        for inputs, outputs in pairwise((channels, *widths)):
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.MaxPool2d(2)]
+            layers += [nn.GroupNorm(8, outputs), nn.ReLU()]
+        del layers[-3]  # no pooling after the last
+        self.features = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], n_classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        latents = torch.mean(self.features(x), dim=(2, 3))
+        images = x.unsqueeze(1) if self._one_channel else x
+        latents = torch.mean(self.features(channels_last(images)), dim=(2, 3))
         return self.head(latents), latents
 
 
 def _image(input_shape: Sequence[int], multiple: int) -> tuple[int, int, int]:
     if len(input_shape) != 3 or any(size % multiple for size in input_shape[1:]):
-        raise InvalidInput(
-            f"model: samples of shape {list(input_shape)} do not fit, allowed: [C, H, W], multiples of {multiple}"
-        )
+        allowed = f"[C, H, W], H and W multiples of {multiple}"
+        raise InvalidInput(f"model: samples of shape {list(input_shape)} do not fit, allowed: {allowed}")
     channels, height, width = input_shape
     return channels, height, width

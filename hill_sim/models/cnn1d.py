@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from hill_sim.errors import InvalidInput
+from hill_sim.models.layout import channels_last
 
 
 class PaperCNN1d(nn.Module):
@@ -39,9 +41,10 @@ class PaperCNN1d(nn.Module):
 
 
 class SmallCNN1d(nn.Module):
-    """Three convolutions over time with group norm, ReLU and pooling, the maximum over time as latents, a linear head.
+    """Three convolutions over time with pooling, group norm and ReLU, the maximum over time as latents, a linear head.
 
-    About 35,000 parameters for 27 channels.
+    About 24,000 parameters for 27 channels. The convolutions are two-dimensional over windows one sample high, which on
+    a CPU takes half the time.
 
     Args:
         input_shape: (channels, samples in time), at least 16 samples.
@@ -49,20 +52,20 @@ class SmallCNN1d(nn.Module):
         widths: channels of the three convolutions, multiples of 8; the last is the width of the latents.
     """
 
-    def __init__(self, input_shape: Sequence[int], n_classes: int, widths: Sequence[int] = (32, 64, 64)) -> None:
+    def __init__(self, input_shape: Sequence[int], n_classes: int, widths: Sequence[int] = (16, 32, 64)) -> None:
         super().__init__()
         channels = _window(input_shape, 16)
         if len(widths) != 3 or any(not isinstance(w, int) or w < 8 or w % 8 for w in widths):
             raise InvalidInput(f"model_options.widths: {list(widths)!r} are not three multiples of 8")
         layers: list[nn.Module] = []
         for inputs, outputs, kernel in zip((channels, *widths[:2]), widths, (9, 7, 5), strict=True):
-            layers += [nn.Conv1d(inputs, outputs, kernel, padding=kernel // 2, bias=False), nn.GroupNorm(8, outputs)]
-            layers += [nn.ReLU(), nn.MaxPool1d(2)]
-        self.features = nn.Sequential(*layers, nn.AdaptiveMaxPool1d(1), nn.Flatten())
+            layers.append(nn.Conv2d(inputs, outputs, (1, kernel), padding=(0, kernel // 2), bias=False))
+            layers += [nn.MaxPool2d((1, 2)), nn.GroupNorm(8, outputs), nn.ReLU()]
+        self.features = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], n_classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        latents = self.features(x)
+        latents = torch.amax(self.features(channels_last(x.unsqueeze(2))), dim=(2, 3))
         return self.head(latents), latents
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -55,9 +55,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the task is usually trained; a trial's own fields take precedence.
+    """How a model is usually trained on a task; a trial's own fields take precedence.
 
     Attributes:
+        model: the model that this is for; model_options: its options.
         augment: what is done to training batches, e.g. `crop-flip` for images; None is nothing.
     """
 
@@ -76,6 +77,8 @@ class Task:
 
     Attributes:
         class_names: what people call the C classes, all different.
+        recipe: the default model, and how it is trained.
+        other_recipes: for other models that suit the task; a trial that names such a model gets its recipe.
         source_labels: what the data call them, if that is something else: label i is `source_labels[i]` there.
         group_names: what the G groups are called; empty if the splits have no groups.
         groups_apart: True if no group is in two splits, as in leave-subjects-out.
@@ -92,6 +95,7 @@ class Task:
     test: Split
     class_names: tuple[str, ...]
     recipe: Recipe = Recipe()
+    other_recipes: tuple[Recipe, ...] = ()
     source_labels: tuple[str, ...] = ()
     group_names: tuple[str, ...] = ()
     groups_apart: bool = False
@@ -150,6 +154,13 @@ class Task:
     def label_mapping(self) -> dict[str, int]:
         """From the label that stands in the data to 0..C-1."""
         return {label: index for index, label in enumerate(self.source_labels or self.class_names)}
+
+    def recipe_for(self, model: str | None) -> Recipe:
+        """The recipe of this model, by default of the task's own; one the task does not know is trained as that is."""
+        if model is None:
+            return self.recipe
+        known = (recipe for recipe in (self.recipe, *self.other_recipes) if recipe.model == model)
+        return next(known, None) or replace(self.recipe, model=model, model_options=Options())
 
     @cached_property
     def fingerprint(self) -> str:
@@ -214,16 +225,13 @@ def load_anew(name: str, options: Mapping[str, Any]) -> Task:
 
 def resolve(trial: Trial) -> Trial:
     """The same trial with every default of its task and objective filled in; its `key` is the one results carry."""
-    recipe = load_task(trial.task, Options(trial.task_options)).recipe
-    defaults = {"batch_size": recipe.batch_size, "optimizer": recipe.optimizer, "lr": recipe.lr}
-    defaults["weight_decay"] = recipe.weight_decay
-    changes: dict[str, Any] = {name: value for name, value in defaults.items() if getattr(trial, name) is None}
-    if trial.model is None:
-        changes["model"] = recipe.model
-        changes["model_options"] = trial.model_options or recipe.model_options
+    recipe = load_task(trial.task, Options(trial.task_options)).recipe_for(trial.model)
+    defaults: dict[str, Any] = {"model": recipe.model, "batch_size": recipe.batch_size, "optimizer": recipe.optimizer}
+    defaults |= {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "augment": recipe.augment or "none"}
+    changes = {name: value for name, value in defaults.items() if getattr(trial, name) is None}
+    if not trial.model_options and recipe.model_options:
+        changes["model_options"] = recipe.model_options
     if trial.projection is None:
         changes["projection"] = trial.objective_options.projection
-    if trial.augment is None:
-        changes["augment"] = recipe.augment or "none"
     trial = trial.replace(**changes) if changes else trial
     return trial.twin() if trial.policy == TWIN else trial  # its alpha, objective and so on mean nothing

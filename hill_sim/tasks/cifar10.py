@@ -42,6 +42,10 @@ CARD = Card(
     "University of Toronto, 2009",
 )
 
+SMALL_CNN = Recipe(model="small_cnn", batch_size=64, lr=2e-3, augment="crop-flip")
+PAPER_CNN = Recipe(model="paper_cnn", batch_size=512, lr=1e-4, weight_decay=1e-5, augment="crop-flip")
+MLP = Recipe(batch_size=64, lr=1e-3, augment="crop-flip")
+
 
 def fetch(root: Path) -> list[Path]:
     """Download the 163 MiB archive into `root` and let torchvision unpack it there."""
@@ -100,7 +104,8 @@ def load(
         validation=split(data["train_x"], held_out, train_y[held_out]),
         test=split(data["test_x"], test, test_y[test]),
         class_names=CLASSES,
-        recipe=Recipe(batch_size=128, lr=1e-3, augment="crop-flip"),
+        recipe=SMALL_CNN,
+        other_recipes=(PAPER_CNN, dataclasses.replace(MLP, batch_size=128)),
         card=CARD,
     )
 
@@ -114,7 +119,7 @@ def load_small(train_per_class: int = 200, label_noise: float = 0.0) -> Task:
         label_noise: as in `cifar10`.
     """
     task = load(train_per_class=train_per_class, validation_per_class=100, test_per_class=200, label_noise=label_noise)
-    return dataclasses.replace(task, name="cifar10-small", recipe=dataclasses.replace(task.recipe, batch_size=64))
+    return dataclasses.replace(task, name="cifar10-small", other_recipes=(MLP,))
 
 
 def arrays() -> dict[str, Array]:

@@ -50,7 +50,7 @@ class TaskContract:
         self._checks().check_protocol()
 
     def test_recipe(self) -> None:
-        """Its recipe can be run as it stands."""
+        """Its recipes can be run as they stand."""
         self._checks().check_recipe()
 
     def test_same_again(self) -> None:
@@ -129,16 +129,20 @@ class _Checks:
             raise self.fail(f"the card says grouped by {task.card.groups!r}, but there are no groups")
 
     def check_recipe(self) -> None:
-        recipe = self.loaded.recipe
-        try:
-            registry.check("model", recipe.model)
-            json.dumps(dict(Options(recipe.model_options)), default=dict)
-        except HillError as error:
-            raise self.fail(f"recipe: {error}") from None
-        if recipe.optimizer not in OPTIMIZERS:
-            raise self.fail(f"recipe.optimizer: {recipe.optimizer!r} is not one of {', '.join(OPTIMIZERS)}")
-        if not (recipe.batch_size >= 1 and recipe.lr > 0 and recipe.weight_decay >= 0):
-            raise self.fail("recipe: batch_size >= 1, lr > 0 and weight_decay >= 0 are allowed")
+        recipes = (self.loaded.recipe, *self.loaded.other_recipes)
+        for recipe in recipes:
+            try:
+                registry.check("model", recipe.model)
+                json.dumps(dict(Options(recipe.model_options)), default=dict)
+            except HillError as error:
+                raise self.fail(f"recipe: {error}") from None
+            if recipe.optimizer not in OPTIMIZERS:
+                raise self.fail(f"recipe.optimizer: {recipe.optimizer!r} is not one of {', '.join(OPTIMIZERS)}")
+            if not (recipe.batch_size >= 1 and recipe.lr > 0 and recipe.weight_decay >= 0):
+                raise self.fail("recipe: batch_size >= 1, lr > 0 and weight_decay >= 0 are allowed")
+        models = [recipe.model for recipe in recipes]
+        if len(set(models)) < len(models):
+            raise self.fail(f"recipes: two for one model (of {', '.join(models)}); give each model one")
 
     def check_same_again(self) -> None:
         if difference := _difference(self.loaded, load_anew(self.name, self.options)):
@@ -191,7 +195,7 @@ class _Checks:
 
 def _difference(one: Task, other: Task) -> str:
     """What is not the same in two tasks, or nothing."""
-    for field in ("class_names", "source_labels", "group_names", "recipe", "groups_apart"):
+    for field in ("class_names", "source_labels", "group_names", "recipe", "other_recipes", "groups_apart"):
         if getattr(one, field) != getattr(other, field):
             return field
     for part in one.splits:

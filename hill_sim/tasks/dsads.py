@@ -50,6 +50,9 @@ CARD = Card(
     groups="subject",
 )
 
+SMALL_CNN1D = Recipe(model="small_cnn1d", batch_size=64, lr=3e-3)
+MLP = Recipe(model_options=Options(hidden=(128, 64)), batch_size=64, lr=1e-3)
+
 
 def fetch(root: Path) -> list[Path]:
     """Download the 0.2 GB archive, check it, and unpack it below `root`."""
@@ -133,7 +136,8 @@ def load(
         validation=split("validation"),
         test=split("test"),
         class_names=ACTIVITIES,
-        recipe=Recipe(model_options=Options(hidden=(128, 64)), batch_size=64, lr=1e-3),
+        recipe=MLP if features == "summary" else SMALL_CNN1D,
+        other_recipes=() if features == "summary" else (MLP,),
         source_labels=tuple(str(i + 1) for i in range(len(ACTIVITIES))),
         group_names=tuple(f"p{p}" for p in wanted),
         groups_apart=True,

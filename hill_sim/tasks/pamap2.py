@@ -53,6 +53,10 @@ CARD = Card(
     groups="subject",
 )
 
+SMALL_CNN1D = Recipe(model="small_cnn1d", batch_size=64, lr=3e-3)
+PAPER_CNN1D = Recipe(model="paper_cnn1d", batch_size=512, lr=1e-4, weight_decay=1e-5)
+MLP = Recipe(model_options=Options(hidden=(128, 64)), batch_size=64, lr=1e-3)
+
 
 def fetch(root: Path) -> list[Path]:
     """Download the 0.7 GB archive, check it, and unpack it below `root`."""
@@ -213,7 +217,8 @@ def _task(
         name=name,
         **{part: split(windows) for part, windows in chosen.items()},
         class_names=tuple(ACTIVITIES[kind] for kind in kinds),
-        recipe=Recipe(model_options=Options(hidden=(128, 64)), batch_size=64, lr=1e-3),
+        recipe=SMALL_CNN1D,
+        other_recipes=(PAPER_CNN1D, MLP),
         source_labels=tuple(str(kind) for kind in kinds),
         group_names=groups,
         groups_apart=apart,

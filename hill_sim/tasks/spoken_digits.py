@@ -52,6 +52,9 @@ CARD = Card(
     groups="speaker",
 )
 
+SMALL_CNN1D = Recipe(model="small_cnn1d", batch_size=64, lr=2e-3)
+MLP = Recipe(model_options=Options(hidden=(128, 64)), batch_size=64, lr=1e-3)
+
 
 def fetch(root: Path) -> list[Path]:
     """Download the repository at the commit that we know, as one archive."""
@@ -121,7 +124,8 @@ def load(
         validation=part(rows["validation"], digit[rows["validation"]]),
         test=part(rows["test"], digit[rows["test"]]),
         class_names=NAMES,
-        recipe=Recipe(model_options=Options(hidden=(128, 64)), batch_size=64, lr=1e-3),
+        recipe=SMALL_CNN1D,
+        other_recipes=(MLP,),
         source_labels=tuple(str(digit) for digit in range(10)),
         group_names=SPEAKERS,
         groups_apart=split == "speakers",

@@ -122,6 +122,9 @@ def unknown_model():
 def unknown_optimizer():
     return replace(good(), recipe=Recipe(optimizer="adm"))
 
+def two_recipes():
+    return replace(good(), other_recipes=(Recipe(lr=1e-2),))
+
 def promised_groups():
     return replace(good(), card=replace(CARD, groups="subject"))
 """
@@ -166,6 +169,7 @@ def test_the_documentation_names_every_task() -> None:
         ("wants_gradient", "train.x is on cpu or wants a gradient"),
         ("unknown_model", "did you mean 'mlp'?"),
         ("unknown_optimizer", "recipe.optimizer: 'adm'"),
+        ("two_recipes", "two for one model (of mlp, mlp)"),
         ("promised_groups", "grouped by 'subject', but there are no groups"),
     ],
 )

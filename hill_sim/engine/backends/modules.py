@@ -18,6 +18,9 @@ from hill_sim.errors import Unavailable
 from hill_sim.models.mlp import MLP
 from hill_sim.seeding import own_torch_state
 
+EVALUATED = 128
+"""Samples evaluated at a time: more would send a convnet's activations through memory, layer by layer."""
+
 
 class LoopBackend:
     """One replica after another through the module itself."""
@@ -68,8 +71,10 @@ class LoopBackend:
 
     def evaluate(self, arena: Part, row: int, x: Tensor) -> tuple[Tensor, Tensor]:
         self._model.eval()
-        params = {name: view[row] for name, view in arena.param_views.items()}
-        return functional_call(self._model, {**params, **_buffers(arena, row)}, (x,))
+        state = {name: view[row] for name, view in arena.param_views.items()} | _buffers(arena, row)
+        outputs = [functional_call(self._model, state, (part,)) for part in x.split(EVALUATED)]
+        logits, latents = (torch.cat(part) for part in zip(*outputs, strict=True))
+        return logits, latents
 
     def evaluate_all(self, arena: Part, x: Tensor) -> Tensor:
         return each(self, arena, x)
