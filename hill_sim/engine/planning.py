@@ -10,7 +10,7 @@ After Hippo's stage trees (Shin et al., VLDB 2020); the populations that run the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import TypeAlias
@@ -52,6 +52,24 @@ class Human:
 
 
 Regime: TypeAlias = CrossEntropy | Human
+
+
+@dataclass(frozen=True)
+class Sight:
+    """All that decides where a trial's user sees a state of its model: the samples shown, and the coordinates."""
+
+    source: str
+    per_class: int
+    user_seed: int
+    projection: str
+    coordinates: str
+
+
+@lru_cache(maxsize=4096)
+def sight_of(regime: Human) -> Sight:
+    source, per_class = regime.view.get("source", "train"), regime.view.get("per_class", 10)
+    coordinates = "latent" if regime.objective.coordinates == "latent" else "raw"  # unit: raw, moved and scaled
+    return Sight(source, per_class, HumanLimits.from_options(regime.user).seed, regime.projection, coordinates)
 
 
 @dataclass(frozen=True)
@@ -115,6 +133,7 @@ class Plan:
         trials: resolved, in the order given; unique: without repetition, then the twins that were not among them.
         twins: position in `unique` of each unique trial's twin.
         roots: the segment trees.
+        watched: what the twins are measured for: per base and epoch at which interactions end, the sights of them.
         epochs_asked: of all unique trials, each trained alone.
         epochs_to_run: with shared segments.
         pmax: replicas in a population.
@@ -125,6 +144,7 @@ class Plan:
     unique: tuple[Trial, ...]
     twins: tuple[int, ...]
     roots: tuple[Segment, ...]
+    watched: Mapping[Base, Mapping[int, frozenset[Sight]]]
     pmax: int
 
     @cached_property
@@ -184,8 +204,10 @@ def plan(trials: Sequence[Trial], *, pmax: int | str = "auto", share: bool = Tru
         positions.setdefault(twin, len(positions))
     unique = tuple(positions)
     twins = tuple(positions[twin_of.get(trial, trial)] for trial in unique)
-    roots = tuple(_roots(unique, share))
-    return Plan(tuple(resolved), unique, twins, roots, _automatic_pmax(roots) if pmax == "auto" else int(pmax))
+    programs = [_program(position, trial) for position, trial in enumerate(unique)]
+    roots = tuple(_roots(programs, share))
+    size = _automatic_pmax(roots) if pmax == "auto" else int(pmax)
+    return Plan(tuple(resolved), unique, twins, roots, _watched(programs), size)
 
 
 def _automatic_pmax(roots: Sequence[Segment]) -> int:
@@ -225,21 +247,26 @@ class _Program:
     """A trial as what happens when: (epoch, regime, edited), ascending, and the last epoch."""
 
     trial: int
+    base: Base
     events: tuple[tuple[int, Regime, bool], ...]
     end: int
+
+    def end_of(self, index: int) -> int:
+        """The last epoch of the event of this index."""
+        return self.events[index + 1][0] if index + 1 < len(self.events) else self.end
 
 
 def _program(position: int, trial: Trial) -> _Program:
     start: tuple[int, Regime, bool] = (0, CrossEntropy(), False)
-    objective = trial.objective_options
+    base, objective = base_of(trial), trial.objective_options
     if trial.is_twin:
-        return _Program(position, (start,), trial.epochs)
+        return _Program(position, base, (start,), trial.epochs)
     w_ce, w_human = mixing_weights(objective, trial.alpha)
     if trial.policy == CE_SCALED:
         scaled = (trial.interactions[0], CrossEntropy(w_ce), False)
-        return _Program(position, (start, scaled) if w_ce != 1.0 else (start,), trial.epochs)
+        return _Program(position, base, (start, scaled) if w_ce != 1.0 else (start,), trial.epochs)
     if w_human == 0.0 and (trial.lam == 0.0 or objective.scale == "dead"):
-        return _Program(position, (start,), trial.epochs)  # nobody is listened to: the twin
+        return _Program(position, base, (start,), trial.epochs)  # nobody is listened to: the twin
     events = [start]
     for index, epoch in enumerate(trial.interactions):
         name, options = trial.policy_at(index)
@@ -247,7 +274,7 @@ def _program(position: int, trial: Trial) -> _Program:
         regime = Human(name, options, Options(trial.user), Options(trial.view), objective, trial.projection,
                        trial.alpha, trial.lam)  # fmt: skip
         events.append((epoch, regime, True))
-    return _Program(position, tuple(events), trial.epochs)
+    return _Program(position, base, tuple(events), trial.epochs)
 
 
 def base_of(trial: Trial) -> Base:
@@ -257,28 +284,52 @@ def base_of(trial: Trial) -> Base:
                 trial.optimizer, trial.lr, trial.weight_decay, trial.augment or "none", trial.seed)  # fmt: skip
 
 
-def _roots(unique: Sequence[Trial], share: bool) -> Iterator[Segment]:
+def _watched(programs: Sequence[_Program]) -> dict[Base, dict[int, frozenset[Sight]]]:
+    found: dict[Base, dict[int, set[Sight]]] = {}
+    for program in programs:
+        for index, (_, regime, _) in enumerate(program.events):
+            if isinstance(regime, Human):
+                sights = found.setdefault(program.base, {}).setdefault(program.end_of(index), set())
+                sights.add(sight_of(regime))
+    return {base: {epoch: frozenset(sights) for epoch, sights in epochs.items()} for base, epochs in found.items()}
+
+
+def _roots(programs: Sequence[_Program], share: bool) -> Iterator[Segment]:
     groups: dict[tuple[Base, int], list[_Program]] = {}
-    for position, trial in enumerate(unique):
-        alone = 0 if share else position
-        groups.setdefault((base_of(trial), alone), []).append(_program(position, trial))
-    for (base, _), programs in groups.items():
-        kinds = {r.projection for p in programs for _, r, _ in p.events if isinstance(r, Human)}
-        for root in _segments(base, 0, [(program, 0) for program in programs]):
-            root.projections = frozenset(kinds)
+    kinds: dict[Base, set[str]] = {}  # a twin is seen in its trials' projections, also where it is trained apart
+    for program in programs:
+        alone = 0 if share else program.trial
+        groups.setdefault((program.base, alone), []).append(program)
+        kinds.setdefault(program.base, set()).update(r.projection for _, r, _ in program.events if isinstance(r, Human))
+    for (base, _), members in groups.items():
+        for root in _tree(members):
+            root.projections = frozenset(kinds[base])
             yield root
 
 
-def _segments(base: Base, start: int, programs: list[tuple[_Program, int]]) -> list[Segment]:
-    """The segments that begin at `start`, one per regime; each program comes with the index of its current event."""
+def _tree(programs: list[_Program]) -> list[Segment]:
+    """The segments that begin at 0, with all that follows: a trial may interact too often for recursion."""
+    roots: list[Segment] = []
+    pending = [(0, [(program, 0) for program in programs], roots)]
+    while pending:
+        start, members, siblings = pending.pop()
+        for segment, onward in _segments(start, members):
+            siblings.append(segment)
+            if onward:
+                pending.append((segment.end, onward, segment.children))
+    return roots
+
+
+def _segments(start: int, programs: list[tuple[_Program, int]]) -> Iterator[tuple[Segment, list[tuple[_Program, int]]]]:
+    """The segments that begin at `start`, one per regime, and who goes on; each program comes with the index of its
+    current event."""
     groups: dict[tuple[Regime, bool], list[tuple[_Program, int]]] = {}
     for program, index in programs:
         epoch, regime, edited = program.events[index]
         groups.setdefault((regime, edited and epoch == start), []).append((program, index))
-    segments = []
     for (regime, edited), members in groups.items():
-        ends = [p.events[i + 1][0] if i + 1 < len(p.events) else p.end for p, i in members]
-        segment = Segment(base, start, min(ends), regime, edited)
+        ends = [program.end_of(index) for program, index in members]
+        segment = Segment(members[0][0].base, start, min(ends), regime, edited)
         onward = []
         for (program, index), end in zip(members, ends, strict=True):
             if end > segment.end:
@@ -287,7 +338,4 @@ def _segments(base: Base, start: int, programs: list[tuple[_Program, int]]) -> l
                 onward.append((program, index + 1))
             else:
                 segment.finished.append(program.trial)
-        if onward:
-            segment.children = _segments(base, segment.end, onward)
-        segments.append(segment)
-    return segments
+        yield segment, onward

@@ -88,6 +88,8 @@ class Interaction:
         before: the shown points; labels, predictions, sample_ids: theirs.
         after: where the user left them (the target layout's points).
         achieved: where the same points stood when the next interaction came, or the training ended.
+        unedited: where they stood in the twin at that time, in the same coordinates; NaN where the twin failed, and
+            in records of versions that did not keep it.
         centers, spreads, touched: the target layout, [C,2], [C], [C].
         kappa: the gradient balance of this segment; 1 without balancing, NaN where nothing was there to balance.
         seconds: what the policy took.
@@ -108,6 +110,7 @@ class Interaction:
     touched: Array
     kappa: float
     seconds: float
+    unedited: Array = field(default_factory=lambda: np.empty((0, 2)))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; positions rounded to 1e-4 view units, far below what a screen or a hand resolves."""
@@ -125,7 +128,8 @@ class Interaction:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Interaction:
         values = dict(data)
-        for name in ("before", "after", "achieved", "centers", "spreads"):
+        values.setdefault("unedited", np.full(np.shape(values["before"]), np.nan))
+        for name in ("before", "after", "achieved", "unedited", "centers", "spreads"):
             values[name] = np.array(values[name], dtype=np.float64)
         for name in ("labels", "predictions", "sample_ids"):
             values[name] = np.array(values[name], dtype=np.int64)

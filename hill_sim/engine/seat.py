@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hill_sim.engine.planning import Human
+from hill_sim.engine.planning import Human, Sight, sight_of
 from hill_sim.engine.results import Interaction
+from hill_sim.engine.twins import Moment
 from hill_sim.objective import STD_EPS, Targets, mixing_weights
 from hill_sim.policy import HumanLimits, build_policy, run_policy
 from hill_sim.seeding import generator
@@ -39,43 +40,41 @@ def display(task: Task, source: str, per_class: int, seed: int, user_seed: int) 
     return Display(ids, split.x[torch.from_numpy(ids)], labels[ids])
 
 
-def display_for(task: Task, regime: Human, seed: int) -> Display:
+def display_for(task: Task, sight: Sight, seed: int) -> Display:
     """The display of a trial's user."""
-    limits = HumanLimits.from_options(regime.user)
-    return display(task, regime.view.get("source", "train"), regime.view.get("per_class", 10), seed, limits.seed)
+    return display(task, sight.source, sight.per_class, seed, sight.user_seed)
+
+
+def layout_coordinates(coordinates: str, projection: tuple[Tensor, Tensor], latents: Tensor) -> Array:
+    """Where latents [n,H] lie, [n,2] float64: projected, and for `latent` standardised as the objective's batches."""
+    weight, bias = (t.double().cpu().numpy() for t in projection)
+    h = latents.double().cpu().numpy()
+    raw: Array = h @ weight.T + bias
+    if coordinates != "latent":
+        return raw
+    return (raw - raw.mean()) / (raw.std(ddof=1) + STD_EPS) * h.std(ddof=1) + h.mean()
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """The map from latents to the objective's layout coordinates q, and from there to the view's (q - mean) / radius.
+    """The map from layout coordinates q to the view's (q - mean) / radius.
 
     `mean` [2] and `radius` are those of the shown points when the user came, so later positions are comparable.
     """
 
-    coordinates: str
-    weight: Array
-    bias: Array
+    projection: tuple[Tensor, Tensor]
     mean: Array
     radius: float
 
     @classmethod
-    def at(cls, coordinates: str, projection: tuple[Tensor, Tensor], latents: Array) -> Frame:
-        weight, bias = (t.double().cpu().numpy() for t in projection)
-        frame = cls(coordinates, weight, bias, np.zeros(2), 1.0)
-        layout = frame._layout(latents)
+    def at(cls, projection: tuple[Tensor, Tensor], layout: Array) -> Frame:
         mean = layout.mean(axis=0)
         radius = float(np.sqrt(((layout - mean) ** 2).sum(axis=1).mean()))
-        return cls(coordinates, weight, bias, mean, radius if radius > 0 else 1.0)
+        return cls(projection, mean, radius if radius > 0 else 1.0)
 
-    def place(self, latents: Array) -> Array:
-        """View coordinates [n,2] of latents [n,H]."""
-        return (self._layout(latents) - self.mean) / self.radius
-
-    def _layout(self, latents: Array) -> Array:
-        raw = latents @ self.weight.T + self.bias
-        if self.coordinates != "latent":
-            return raw
-        return (raw - raw.mean()) / (raw.std(ddof=1) + STD_EPS) * latents.std(ddof=1) + latents.mean()
+    def place(self, layout: Array) -> Array:
+        """View coordinates [n,2] of layout coordinates [n,2]."""
+        return (layout - self.mean) / self.radius
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +92,10 @@ class OpenInteraction:
     def memory(self) -> Memory:
         return Memory(self.view.epoch, self.edit, self.layout, self.view.validation_accuracy)
 
-    def close(self, latents: Array, kappa: float) -> Interaction:
-        """The record, once the shown points' latents [n,H] at the end of the segment are known."""
-        view, layout = self.view, self.layout
+    def close(self, latents: Tensor, twin: Moment | None, kappa: float) -> Interaction:
+        """The record, once the end of the segment is known: the shown points' latents [n,H] there, and the twin."""
+        view, layout, sight = self.view, self.layout, sight_of(self.regime)
+        achieved = layout_coordinates(sight.coordinates, self.frame.projection, latents)
         return Interaction(
             epoch=view.epoch,
             policy=self.regime.policy,
@@ -103,7 +103,8 @@ class OpenInteraction:
             validation_accuracy=view.validation_accuracy,
             before=view.points,
             after=layout.points,
-            achieved=self.frame.place(latents),
+            achieved=self.frame.place(achieved),
+            unedited=self.frame.place(twin.layouts[sight]) if twin else np.full_like(view.points, np.nan),
             labels=view.labels,
             predictions=view.predictions,
             sample_ids=view.sample_ids,
@@ -125,10 +126,11 @@ def look(task: Task, regime: Human, shown: Display, outputs: tuple[Tensor, Tenso
     logits, latents = (t.double().cpu() for t in outputs)
     if not torch.isfinite(latents).all() or not torch.isfinite(logits).all():
         raise FloatingPointError(f"training diverged: the latents are not finite after epoch {epoch}")
-    frame = Frame.at(regime.objective.coordinates, projection, latents.numpy())
+    layout = layout_coordinates(regime.objective.coordinates, projection, latents)
+    frame = Frame.at(projection, layout)
     confidences, predictions = logits.softmax(-1).max(-1)
     view = LatentView(
-        points=frame.place(latents.numpy()),
+        points=frame.place(layout),
         labels=shown.labels,
         predictions=predictions.numpy(),
         confidences=confidences.numpy(),
@@ -166,8 +168,8 @@ def targets_of(interaction: OpenInteraction, dtype: torch.dtype, device: torch.d
         return torch.as_tensor(np.asarray(value), dtype=kind, device=device).unsqueeze(0)
 
     return Targets(
-        weight=tensor(frame.weight),
-        bias=tensor(frame.bias),
+        weight=frame.projection[0].to(device, dtype).unsqueeze(0),
+        bias=frame.projection[1].to(device, dtype).unsqueeze(0),
         origin=tensor(frame.mean if unit else np.zeros(2)),
         unit=tensor(frame.radius if unit else 1.0),
         centers=tensor(np.where(shown[:, None], layout.centers, 0.0) * radius + mean),

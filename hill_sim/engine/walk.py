@@ -1,7 +1,8 @@
 """Walk a plan's segment trees depth first, in populations of at most `pmax`, and yield what each trial came to.
 
-Waiting segments are kept by (bucket, start, end); the deepest group goes first. So at most one population of states
-is held per level of the tree, however many trials there are.
+Waiting segments are kept in groups that can train together; the deepest group goes first, and at equal depth the twins.
+So at most one population of states is held per level of the tree, however many trials there are, and a twin has ended
+before any interaction of its trials does.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from torch import Tensor
 
 from hill_sim.engine.arena import Arena, Recipe
 from hill_sim.engine.choose import make_backend
-from hill_sim.engine.planning import Base, CrossEntropy, Human, Plan, Segment
+from hill_sim.engine.planning import Base, CrossEntropy, Human, Plan, Segment, base_of, sight_of
 from hill_sim.engine.population import Data, Population, human_slices
 from hill_sim.engine.projecting import ProjectionTrainer
 from hill_sim.engine.results import EPOCH_COLUMNS, Interaction
-from hill_sim.engine.seat import OpenInteraction, ask, display_for, look, targets_of
+from hill_sim.engine.seat import OpenInteraction, ask, display_for, layout_coordinates, look, targets_of
+from hill_sim.engine.twins import Moment, TwinRecords, Validation
+from hill_sim.errors import HillError
 from hill_sim.kernels.terms import Backend as KernelBackend
 from hill_sim.models.base import build_model, latent_width
 from hill_sim.objective import Targets, mixing_weights
@@ -87,7 +90,8 @@ class Ready:
     targets: tuple[Targets, int] | None
 
 
-GroupKey: TypeAlias = tuple[Base, int, int]
+GroupKey: TypeAlias = tuple[Base, int, bool, int]
+"""Bucket, start, whether cross-entropy alone, end."""
 
 
 class Walker:
@@ -96,19 +100,20 @@ class Walker:
     def __init__(self, plan: Plan, settings: Settings, on_epochs: Callable[[int], None] = lambda n: None) -> None:
         self._plan, self._settings, self._on_epochs = plan, settings, on_epochs
         self._waiting: dict[GroupKey, list[Waiting]] = {}
+        self._twins = TwinRecords(plan)
         self._data: tuple[Base, Data] | None = None
         for root in plan.roots:
             self._wait(Waiting(root, None))
         self.backends: dict[Base, str] = {}  # by bucket
 
     def _wait(self, item: Waiting) -> None:
-        key = (item.segment.base.bucket, item.segment.start, item.segment.end)
+        segment = item.segment
+        key = (segment.base.bucket, segment.start, isinstance(segment.regime, CrossEntropy), segment.end)
         self._waiting.setdefault(key, []).append(item)
 
     def run(self) -> Iterator[tuple[int, RawResult]]:
         """Yields (position in `plan.unique`, result) as trials end. Call it under `torch.no_grad()`."""
         while self._waiting:
-            # The longest segments of the deepest level first: twins end early, and their trials wait for them.
             key = max(self._waiting, key=lambda k: k[1:])
             group = self._waiting[key]
             pack, rest = group[: self._plan.pmax], group[self._plan.pmax :]
@@ -116,32 +121,78 @@ class Walker:
                 self._waiting[key] = rest
             else:
                 del self._waiting[key]
-            yield from self._run_pack(key, pack)
+            for position, result in self._run_pack(pack):
+                self._twins.ended(base_of(self._plan.unique[position]))
+                yield position, result
 
-    def _run_pack(self, key: GroupKey, pack: list[Waiting]) -> Iterator[tuple[int, RawResult]]:
+    def _run_pack(self, pack: list[Waiting]) -> Iterator[tuple[int, RawResult]]:
         ready: list[Ready] = []
         for item in pack:
             try:
                 ready.append(self._prepare(item))
             except Exception:  # whatever a user's policy raises ends its trials, not the run
                 yield from self._fail(item.segment, item.source, traceback.format_exc())
-        if not ready:
-            return
         ready.sort(key=_row_order)
-        bucket, start, end = key
-        population = self._populate(bucket, ready)
-        rows = []
-        for _ in range(start, end):
-            rows.append(population.run_epoch())
+        if ready:
+            yield from self._train(ready)
+
+    def _train(self, ready: list[Ready]) -> Iterator[tuple[int, RawResult]]:
+        """Run segments of one group. If that raises, in halves, so that only those fail that cannot be trained."""
+        segment = ready[0].segment
+        try:
+            population, paths, history = self._epochs(ready)
+        except HillError:  # of the settings, not of a trial
+            raise
+        except Exception:
+            error = traceback.format_exc()
+        else:
+            for row, trained in enumerate(ready):
+                yield from self._settle(population, row, trained, paths[row], history[row])
+            population.retire()
+            return
+        if len(ready) == 1:
+            yield from self._fail(segment, ready[0].source, error)
+            return
+        half = len(ready) // 2
+        for some in (ready[:half], ready[half:]):
+            yield from self._train(some)
+
+    def _epochs(self, ready: list[Ready]) -> tuple[Population, list[Path], np.ndarray]:
+        """A trained population, what belongs to each of its rows, and their curves [P, epochs, columns]."""
+        population = self._populate(ready)
+        paths = [item.path for item in ready]
+        curves: list[np.ndarray] = []
+        for _ in range(ready[0].segment.start, ready[0].segment.end):
+            try:
+                curves.append(population.run_epoch())
+            except Exception:
+                self._on_epochs(-len(curves) * len(ready))  # they will be run again
+                raise
             self._on_epochs(len(ready))
             if population.epoch == 1:
                 projections = self._project(population, ready)
-                paths = [replace(r.path, projections=p) for r, p in zip(ready, projections, strict=True)]
-                ready = [replace(r, path=p) for r, p in zip(ready, paths, strict=True)]
-        history = np.stack(rows, axis=1)
-        for row, trained in enumerate(ready):
-            yield from self._settle(population, row, trained, history[row])
-        population.retire()
+                paths = [replace(path, projections=p) for path, p in zip(paths, projections, strict=True)]
+            for row, item in enumerate(ready):
+                self._remember(population, row, item.segment, paths[row])
+        return population, paths, np.stack(curves, axis=1)
+
+    def _remember(self, population: Population, row: int, segment: Segment, path: Path) -> None:
+        """Measure a twin, if this is one and somebody will ask for it."""
+        if segment.regime != CrossEntropy():
+            return
+        base, epoch, data = segment.base, population.epoch, population.data
+        sights = self._twins.wants(base, epoch)
+        if sights is None:
+            return
+        logits = population.held_out_logits[row, : data.n_validation]
+        validation = Validation.of(logits, data.held_out.y[: data.n_validation])
+        if not validation.finite:
+            return
+        layouts = {}
+        for sight in sights:
+            latents = population.outputs(row, self._put(display_for(self._task(base), sight, base.seed).x))[1]
+            layouts[sight] = layout_coordinates(sight.coordinates, path.projections[sight.projection], latents)
+        self._twins.add(base, epoch, Moment(validation, layouts))
 
     def _prepare(self, item: Waiting) -> Ready:
         """Let the user edit, where one is due, and find the targets that will hold."""
@@ -153,7 +204,7 @@ class Walker:
         if not segment.edited:
             return Ready(segment, source, source.path, source.population.targets_of(source.row))
         regime, path, task = segment.regime, source.path, self._task(segment.base)
-        shown = display_for(task, regime, segment.base.seed)
+        shown = display_for(task, sight_of(regime), segment.base.seed)
         outputs = source.population.outputs(source.row, self._put(shown.x))
         accuracy = float(path.epochs[-1][-1, _VALIDATION_ACCURACY])
         frame, view = look(task, regime, shown, outputs, path.projections[regime.projection], segment.start, accuracy)
@@ -162,7 +213,8 @@ class Walker:
         targets = targets_of(interaction, self._settings.dtype, self._settings.device)
         return Ready(segment, source, replace(path, past=(*path.past, interaction)), (targets, 0))
 
-    def _populate(self, bucket: Base, ready: list[Ready]) -> Population:
+    def _populate(self, ready: list[Ready]) -> Population:
+        bucket = ready[0].segment.base.bucket
         bases = [item.segment.base for item in ready]
         recipes = [Recipe(base.optimizer, base.lr, base.weight_decay) for base in bases]
         settings, task = self._settings, self._task(bucket)
@@ -219,11 +271,11 @@ class Walker:
         return found
 
     def _settle(
-        self, population: Population, row: int, item: Ready, epochs: np.ndarray
+        self, population: Population, row: int, item: Ready, path: Path, epochs: np.ndarray
     ) -> Iterator[tuple[int, RawResult]]:
         """After a segment: close the interaction that led to it, hand over what has ended, and queue the children."""
         segment = item.segment
-        path = replace(item.path, epochs=(*item.path.epochs, epochs))
+        path = replace(path, epochs=(*path.epochs, epochs))
         if not np.isfinite(epochs[:, : _VALIDATION_ACCURACY + 1]).all():
             bad = segment.start + 1 + int(np.argmin(np.isfinite(epochs[:, : _VALIDATION_ACCURACY + 1]).all(axis=1)))
             source = Source(population, row, path)
@@ -232,7 +284,7 @@ class Walker:
             return
         ended = path  # for those whose last edit has had its say: they stop here, or edit again
         if path.past and (segment.finished or any(child.edited for child in segment.children)):
-            ended = replace(path, closed=(*path.closed, self._close(population, row, path.past[-1])))
+            ended = replace(path, closed=(*path.closed, self._close(population, row, segment, path.past[-1])))
         if segment.finished:
             result = self._result(population, row, ended)
             for trial in segment.finished:
@@ -240,10 +292,11 @@ class Walker:
         for child in segment.children:
             self._wait(Waiting(child, Source(population, row, ended if child.edited else path)))
 
-    def _close(self, population: Population, row: int, interaction: OpenInteraction) -> Interaction:
-        latents = population.outputs(row, self._put(interaction.shown.x))[1].double().cpu().numpy()
+    def _close(self, population: Population, row: int, segment: Segment, interaction: OpenInteraction) -> Interaction:
+        latents = population.outputs(row, self._put(interaction.shown.x))[1]
         found = population.targets_of(row)
-        return interaction.close(latents, float(found[0].kappa[found[1]]) if found else float("nan"))
+        kappa = float(found[0].kappa[found[1]]) if found else float("nan")
+        return interaction.close(latents, self._twins.at(segment.base, segment.end), kappa)
 
     def _result(self, population: Population, row: int, path: Path) -> RawResult:
         data = population.data

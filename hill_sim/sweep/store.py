@@ -226,4 +226,5 @@ def _packed(array: Array) -> bytes:
 
 def _without_view(item: Interaction) -> Interaction:
     points, ids = np.empty((0, 2)), np.empty(0, dtype=np.int64)
-    return replace(item, before=points, after=points, achieved=points, labels=ids, predictions=ids, sample_ids=ids)
+    shown = dict.fromkeys(("before", "after", "achieved", "unedited"), points)
+    return replace(item, **shown, labels=ids, predictions=ids, sample_ids=ids)  # type: ignore[arg-type]

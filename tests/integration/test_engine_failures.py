@@ -132,14 +132,34 @@ def test_a_training_that_diverges_ends_alone(backend: str, healthy: RunSet) -> N
         assert {r.outcome.status for r in runs.results[1:-2]} == {"done"}
 
 
+@pytest.mark.parametrize("pmax", [1, 64])
+def test_a_training_that_raises_ends_alone(pmax: int, healthy: RunSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody's model, or the memory of a GPU: whoever shares the population is trained again without it."""
+    original = Population.run_epoch
+
+    def run_epoch(self: Population) -> np.ndarray:
+        if self.epoch == 2 and 77 in self.seeds:
+            raise RuntimeError("out of memory")
+        return original(self)
+
+    monkeypatch.setattr(Population, "run_epoch", run_epoch)
+    trials = [*mixture()[::5], small(seed=77), small(seed=77, interactions=(3,))]
+    runs = simulate(trials, pmax=pmax, backend="chain")
+    for result in runs.results[-2:]:
+        assert result.outcome.status == "failed"
+        assert "RuntimeError: out of memory" in result.outcome.error
+    assert_same(runs.results[:-2], healthy)
+    assert run_counted(trials, pmax=pmax)[0] == run_counted(trials, pmax=pmax)[1]
+
+
 def test_without_its_twin_a_trial_has_its_own_measures_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """The twin diverges after the user came: what the trial did stays, what is against the twin is NaN."""
     original = Walker._settle
 
-    def settle(self: Walker, population: Population, row: int, item: Any, epochs: np.ndarray) -> Any:
+    def settle(self: Walker, population: Population, row: int, item: Any, path: Any, epochs: np.ndarray) -> Any:
         if item.segment.start > 0 and not item.segment.edited:
             epochs = np.full_like(epochs, np.nan)
-        return original(self, population, row, item, epochs)
+        return original(self, population, row, item, path, epochs)
 
     monkeypatch.setattr(Walker, "_settle", settle)
     trial = small(interactions=(2,))

@@ -238,3 +238,10 @@ def test_every_field_of_a_trial_decides_something() -> None:
 
 def _options_of(policy: str) -> list[str]:
     return [f.name for f in dataclasses.fields(registry.load("policy", policy))]
+
+
+def test_a_trial_may_interact_more_often_than_python_recurses() -> None:
+    trial = small(interactions=tuple(range(1, 1500)), epochs=1500)
+    planned = plan([trial])
+    assert planned.epochs_to_run == 1500 + 1499
+    assert sum(1 for root in planned.roots for _ in root.walk()) == 1 + 1 + 1499

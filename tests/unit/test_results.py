@@ -85,3 +85,11 @@ def test_empty_tables_keep_their_columns(results: tuple[TrialResult, ...]) -> No
     assert {"key", "epoch", *EPOCH_COLUMNS} <= set(runs.epochs.columns)
     assert {"key", "epoch", "policy", "edit", "gestures"} <= set(runs.edits.columns)
     assert len(runs.epochs) == len(runs.edits) == 0
+
+
+def test_an_interaction_stored_before_the_twin_was_recorded_still_loads() -> None:
+    stored = interaction().to_dict()
+    del stored["unedited"]
+    again = Interaction.from_dict(json.loads(json.dumps(stored)))
+    assert again.unedited.shape == again.before.shape
+    assert np.isnan(again.unedited).all()
