@@ -24,9 +24,11 @@ def main(given: Sweep) -> int:
     except InvalidInput as error:
         raise InvalidInput(f"{source}: {error}") from None
     if given.plan:
-        from hill_sim.engine import plan
+        from hill_sim.engine import attribution_cost, plan
 
         print(plan([item.trial for item in planned]))
+        if spec.attribution:
+            print(attribution_cost([item.trial for item in planned if not item.branch], spec.attribution.kinds))
         return 0
 
     from hill_sim.sweep.run import run_sweep

@@ -36,7 +36,7 @@ class Study:
     """The tables behind every figure and sentence of a report.
 
     Attributes:
-        runs: what is reported.
+        runs: what is compared; `whole` has the branches too, which attribution alone needs.
         trials: one row a trial (twins left out), with the columns `user`, `kind`, `setting`.
         settings: names in the order of the run; at most `MOST_SETTINGS` are drawn (`drawn`).
         main: the setting that the headline is about: the first in which the human does not turn the data down.
@@ -46,9 +46,11 @@ class Study:
     trials: pd.DataFrame
     settings: tuple[str, ...]
     main: str
+    whole: RunSet
 
     @classmethod
     def of(cls, runs: RunSet) -> Study:
+        whole, runs = runs, _without_branches(runs)
         table = runs.outcomes.assign(place=np.arange(len(runs.results)))
         if table.empty:
             names = [f.name for kind in (Trial, Outcome) for f in fields(kind)]
@@ -59,7 +61,7 @@ class Study:
         trials["kind"] = [_kind(policy) for policy in trials["policy"]]
         settings = tuple(dict.fromkeys(trials["setting"]))
         additive = [s for s in settings if _mixing(trials, runs, s) == "additive"]
-        return cls(runs, trials, settings, (additive or list(settings) or [""])[0])
+        return cls(runs, trials, settings, (additive or list(settings) or [""])[0], whole)
 
     @property
     def drawn(self) -> tuple[str, ...]:
@@ -184,6 +186,16 @@ class Study:
             return pd.DataFrame(columns=["setting", "kind", "user", "epoch", *COLUMNS])
         by = ["setting", "kind", "user", "epoch"]
         return in_points(compare(pd.concat(parts, ignore_index=True), by, "difference", ("twin",), resamples=1000))
+
+
+def _without_branches(runs: RunSet) -> RunSet:
+    """Branches answer a question of their own (`attribution`) and are no users to compare."""
+    flags = runs.info.get("branches")
+    if not flags or not any(flags):
+        return runs
+    kept = [i for i, flag in enumerate(flags) if not flag]
+    aligned = {name: [runs.info[name][i] for i in kept] for name in ("cases", "labels", "branches")}
+    return RunSet(tuple(runs.results[i] for i in kept), {**runs.info, **aligned})
 
 
 def in_points(table: pd.DataFrame) -> pd.DataFrame:

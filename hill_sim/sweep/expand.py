@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from hill_sim.errors import InvalidInput
-from hill_sim.sweep.spec import Case, PolicyEntry, SweepSpec, Tree
-from hill_sim.trial import TWIN, Trial
+from hill_sim.errors import InvalidInput, unknown
+from hill_sim.risk.attribution import branches
+from hill_sim.sweep.design import Design
+from hill_sim.sweep.people import People
+from hill_sim.sweep.spec import Attribution, Case, PolicyEntry, SweepSpec, Tree
+from hill_sim.trial import CE_SCALED, TWIN, Trial
 
 
 @dataclass(frozen=True)
@@ -18,16 +21,19 @@ class Planned:
 
     Attributes:
         case: the case's name; empty where the sweep has none.
-        label: of the user: the entry's label, or the policy's name; a sequence is joined by arrows.
+        label: of the user: the entry's label, or the policy's name; a sequence is joined by arrows. A branch adds what
+            sets it apart, as in `compactness without 30`.
+        branch: whether it is there for the attribution of another trial's outcome only.
     """
 
     trial: Trial
     case: str
     label: str
+    branch: bool = False
 
 
 def expand(spec: SweepSpec) -> list[Planned]:
-    """All trials of the sweep, each once, case by case, then user, then grid, then seed.
+    """All trials of the sweep, each once, case by case, then user, person, design, grid, and seed; last the branches.
 
     Trials that are the same value are one trial (the first keeps its names). `ce_only` knows no alpha, lam or
     objective, so it is one trial per seed, whatever the grid.
@@ -40,7 +46,25 @@ def expand(spec: SweepSpec) -> list[Planned]:
     for case in cases:
         for item in _of_case(spec, case):
             planned.setdefault(item.trial, item)
+    if spec.attribution:
+        for item in _branches(list(planned.values()), spec.attribution):
+            planned.setdefault(item.trial, item)
     return list(planned.values())
+
+
+def _branches(planned: Sequence[Planned], asked: Attribution) -> Iterator[Planned]:
+    labels = {item.label for item in planned}
+    for name in asked.users or ():
+        if name not in labels:
+            raise unknown("attribution.users", name, sorted(labels))
+    for item in planned:
+        if asked.users is not None and item.label not in asked.users:
+            continue
+        for branch in branches(item.trial, asked.kinds):
+            name = f"{item.label} {branch.name}"
+            if name in labels:
+                raise InvalidInput(f"policies: {name!r} is what attribution calls a branch; choose another label")
+            yield Planned(branch.trial, item.case, name, branch=True)
 
 
 def _of_case(spec: SweepSpec, case: Case | None) -> Iterator[Planned]:
@@ -53,16 +77,22 @@ def _of_case(spec: SweepSpec, case: Case | None) -> Iterator[Planned]:
         if (policies or tree) and (place in fixed or place in grid):
             section = "fixed" if place in fixed else "grid"
             raise InvalidInput(f"{where}{section}.{place}: the users stand under policies or tree already")
+    people = case.users if case and case.users is not None else spec.users
+    design = case.design if case and case.design is not None else spec.design
+    for place in design.parameters if design else ():
+        if place in grid:
+            raise InvalidInput(f"{where}grid.{place}: stands under design.parameters already")
     base: dict[str, Any] = {}
     for place, value in fixed.items():
         base = put(base, place, value)
     users = [*_entries(policies or []), *(_sequences(tree, base, where) if tree else [])]
-    for label, user in users or [("", {})]:
-        for values in product(*grid.values()):
+    points = list(_points(design, grid))
+    for (label, user), person in _each_person(users or [("", {})], people):
+        for point in points:
             chosen = base
-            for place, value in zip(grid, values, strict=True):
+            for place, value in point.items():
                 chosen = put(chosen, place, value)
-            chosen = _with_user(chosen, user)
+            chosen = _with_user(_with_user(chosen, user), person)
             for seed in spec.seeds:
                 try:
                     trial = Trial(**chosen, seed=seed)
@@ -71,6 +101,25 @@ def _of_case(spec: SweepSpec, case: Case | None) -> Iterator[Planned]:
                     raise InvalidInput(f"{where}{who}{error}") from None
                 trial = trial.twin() if trial.policy == TWIN else trial
                 yield Planned(trial, case.name if case else "", label or trial.policy_name)
+
+
+def _points(design: Design | None, grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Every point of the design with every combination of the grid."""
+    for point in design.points() if design else [{}]:
+        for values in product(*grid.values()):
+            yield point | dict(zip(grid, values, strict=True))
+
+
+def _each_person(
+    users: Sequence[tuple[str, dict[str, Any]]], people: People | None
+) -> Iterator[tuple[tuple[str, dict[str, Any]], dict[str, Any]]]:
+    """Every user as every person; what trains without a user is the same for all."""
+    persons = [{"user": person} for person in people.drawn()] if people else [{}]
+    for user in users:
+        for person in persons:
+            yield user, person
+            if user[1].get("policy") in (TWIN, CE_SCALED):
+                break
 
 
 def _entries(entries: Sequence[PolicyEntry]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -22,6 +22,7 @@ import pandas as pd
 from hill_sim.config import dump_yaml, load_yaml, validated
 from hill_sim.engine.results import RunSet
 from hill_sim.errors import InvalidInput, Unavailable
+from hill_sim.sweep.expand import expand
 from hill_sim.sweep.spec import SweepSpec
 from hill_sim.sweep.store import ResultStore
 
@@ -122,8 +123,9 @@ def read_spec(path: Path) -> SweepSpec:
 def load_results(path: Path | str) -> RunSet:
     """The finished trials of a run folder, in the order of its sweep; also while the sweep is still running.
 
-    `info` holds what the sweep recorded: `spec` (the resolved sweep), `cases` and `labels` (one per result),
-    `pinned` (backend, device, versions), and the totals of the batches so far (epochs_asked, epochs_run, seconds).
+    `info` holds what the sweep recorded: `spec` (the resolved sweep), `cases`, `labels` and `branches` (one per result;
+    the last says whether it is there for attribution only), `pinned` (backend, device, versions), and the totals of the
+    batches so far (epochs_asked, epochs_run, seconds).
 
     Raises:
         InvalidInput: not a run folder, or results that cannot be read.
@@ -132,10 +134,12 @@ def load_results(path: Path | str) -> RunSet:
     spec = read_spec(path)
     with ResultStore(path / RESULTS, readonly=True) as store:
         rows = store.results()
+        branches = {(item.case, item.label) for item in expand(spec) if item.branch} if spec.attribution else set()
         info: dict[str, Any] = {
             "spec": spec.resolved(),
             "cases": [case for case, _, _ in rows],
             "labels": [label for _, label, _ in rows],
+            "branches": [(case, label) in branches for case, label, _ in rows],
             "pinned": json.loads(store.meta("pinned") or "{}"),
             **store.totals(),
         }

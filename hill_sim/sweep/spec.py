@@ -6,6 +6,9 @@ fixed: {task: digits, epochs: 45}     # any field of `Trial`; `task_options.labe
 grid: {alpha: [0.1, 0.5]}             # a list of values per field; all combinations
 policies: [compactness, {label: shaky, policy: separation, user: {motor_noise: 0.3}}]
 tree: {strategies: [compactness, separation], interactions: 4}      # every sequence, one policy an interaction
+users: {count: 20, motor_noise: {low: 0, high: 0.3}}                # so many people follow each policy (`people`)
+design: {n: 64, parameters: {alpha: {low: 0, high: 0.9}}}           # points for Sobol's indices (`design`)
+attribution: true                     # also every trial without one of its interactions, and with one alone
 cases:                                # each case over the above; without cases there is one
   - {name: hill, fixed: {objective: hill}}
   - {name: paper, fixed: {objective: paper}}
@@ -25,6 +28,9 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hill_sim.config import Strict, load_yaml, set_value, unknown_key, validated
 from hill_sim.errors import InvalidInput, unknown
+from hill_sim.risk.attribution import KINDS
+from hill_sim.sweep.design import Design
+from hill_sim.sweep.people import People
 from hill_sim.trial import Trial
 
 TRIAL_FIELDS = tuple(f.name for f in fields(Trial))
@@ -75,6 +81,33 @@ class Tree(Strict):
         raise ValueError(f"{given!r} is not a number of interactions >= 1 or a list of epochs")
 
 
+class Attribution(Strict):
+    """Which branches tell what each interaction did: `kinds` of `hill_sim.risk.attribution`, of the users named.
+
+    Written as `true` (all kinds, every user), or as a list of kinds.
+    """
+
+    kinds: list[str] = Field(default_factory=lambda: list(KINDS))
+    users: list[str] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, given: Any) -> Any:
+        if given is True:
+            return {}
+        return {"kinds": given} if isinstance(given, list) else given
+
+    @field_validator("kinds", mode="after")
+    @classmethod
+    def _known(cls, kinds: list[str]) -> list[str]:
+        for kind in kinds:
+            if kind not in KINDS:
+                raise ValueError(f"{kind!r}: {unknown_key(kind, KINDS)}")
+        if not kinds:
+            raise ValueError("[] is not a list of at least one kind of branch")
+        return kinds
+
+
 class Part(Strict):
     """The part of a sweep that cases and budgets may put other values in place of."""
 
@@ -82,6 +115,8 @@ class Part(Strict):
     grid: dict[str, list[Any]] = Field(default_factory=dict)
     policies: list[PolicyEntry] | None = None
     tree: Tree | None = None
+    users: People | None = None
+    design: Design | None = None
 
     @field_validator("fixed", "grid", mode="before")
     @classmethod
@@ -90,6 +125,13 @@ class Part(Strict):
             for place in given:
                 check_place(str(place))
         return given
+
+    @field_validator("design", mode="after")
+    @classmethod
+    def _parameters_of_a_trial(cls, design: Design | None) -> Design | None:
+        for place in design.parameters if design else ():
+            check_place(place)
+        return design
 
     @field_validator("grid", mode="after")
     @classmethod
@@ -111,6 +153,7 @@ class Budget(Part):
 
     seeds: list[int] | None = None
     cases: list[Case] | None = None
+    attribution: Attribution | None = None
 
     _seeds = field_validator("seeds", mode="before")(lambda given: _seed_list(given))
 
@@ -122,6 +165,7 @@ class SweepSpec(Part):
     question: str = ""
     seeds: list[int] = Field(default_factory=lambda: [0])
     cases: list[Case] = Field(default_factory=list)
+    attribution: Attribution | None = None
     budget: dict[str, Budget] = Field(default_factory=dict)
 
     _seeds = field_validator("seeds", mode="before")(lambda given: _seed_list(given))
@@ -149,7 +193,7 @@ class SweepSpec(Part):
         change = self.budget[budget]
         values = {name: getattr(self, name) for name in SweepSpec.model_fields}
         values |= {"fixed": {**self.fixed, **change.fixed}, "grid": {**self.grid, **change.grid}}
-        for name in ("policies", "tree", "seeds", "cases"):
+        for name in ("policies", "tree", "users", "design", "seeds", "cases", "attribution"):
             if getattr(change, name) is not None:
                 values[name] = getattr(change, name)
         return SweepSpec(**values)

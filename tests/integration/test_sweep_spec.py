@@ -207,3 +207,97 @@ def test_small_families_travel_together_and_large_ones_are_split() -> None:
     large = [Trial(lam=float(i)) for i in range(2 * LARGEST + 1)]
     assert [len(batch) for batch in batches(large, 1)] == [342, 342, 341]
     assert batches([], 2) == []
+
+
+def test_people_follow_every_policy_but_what_trains_without_a_user() -> None:
+    users = {"count": 3, "motor_noise": {"low": 0.1, "high": 0.2}, "effort": [2, 4], "mistakes": 0.05}
+    planned = expand(
+        tiny(users=users, seeds=1, grid={}, policies=["compactness", "separation", "ce_scaled", "ce_only"])
+    )
+    assert Counter(item.label for item in planned) == {
+        "compactness": 3, "separation": 3, "ce_scaled": 1, "ce_only": 1
+    }  # fmt: skip
+    people = [item.trial.user for item in planned]
+    assert people[:3] == people[3:6], "the same people, whatever they follow"
+    assert [person["seed"] for person in people[:3]] == [1, 2, 3]
+    assert len({person["motor_noise"] for person in people[:3]}) == 3
+    for person in people[:3]:
+        assert 0.1 <= person["motor_noise"] < 0.2
+        assert person["effort"] in (2, 4)
+        assert person["mistakes"] == 0.05
+    more = expand(tiny(users={**users, "count": 5, "skipping": 0.1}, seeds=1, grid={}, policies=["compactness"]))
+    assert [dict(item.trial.user, skipping=0.1) for item in planned[:3]] == [item.trial.user for item in more[:3]]
+
+
+def test_a_design_is_every_point_for_every_user_and_seed() -> None:
+    parameters = {
+        "alpha": {"low": 0.1, "high": 0.9},
+        "lam": {"low": 0.01, "high": 1.0, "log": True},
+        "user.strength": {"low": 0.5, "high": 2.0},
+        "interactions": [[2], [2, 4]],
+    }
+    design = {"n": 4, "parameters": parameters}
+    spec = tiny(design=design, grid={}, policies=["compactness", "hold"])
+    planned = expand(spec)
+    assert len(planned) == 88, "4 (4 + 2) points, 2 users, 2 seeds, less where a schedule is drawn twice"
+    for item in planned:
+        assert 0.1 <= item.trial.alpha < 0.9
+        assert 0.01 <= item.trial.lam < 1.0
+        assert item.trial.interactions in ((2,), (2, 4))
+    points = spec.design.points() if spec.design else []
+    assert {item.trial.alpha for item in planned} == {point["alpha"] for point in points}
+    assert list(dict.fromkeys(item.label for item in planned)) == ["compactness", "hold"]
+    assert {item.trial.interactions for item in planned} == {(2,), (2, 4)}
+    again = validated(SweepSpec, parse_yaml(dump_yaml(spec.resolved()), "x"), "x")
+    assert expand(again) == planned
+
+
+def test_attribution_adds_branches_at_the_end() -> None:
+    spec = tiny(attribution=True, grid={}, seeds=1)
+    planned = expand(spec)
+    assert [item.label for item in planned if not item.branch] == ["compactness", "separation", "ce_only"]
+    assert [(item.label, item.trial.interactions) for item in planned if item.branch][:2] == [
+        ("compactness without 2", (4,)),
+        ("compactness without 4", (2,)),
+    ], "with two interactions, without one is only the other"
+    some = tiny(attribution={"kinds": ["only_one"], "users": ["separation"]}, grid={}, seeds=1)
+    assert [item.label for item in expand(some) if item.branch] == ["separation only 2", "separation only 4"]
+    again = validated(SweepSpec, parse_yaml(dump_yaml(spec.resolved()), "x"), "x")
+    assert expand(again) == planned
+    assert expand(tiny(attribution=["leave_one_out"], grid={}, seeds=1)) == planned
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"users": {"count": 0}}, "users.count: 0 is not greater than or equal to 1"),
+        ({"users": {"count": 2, "motor_nois": 0.1}}, "users.motor_nois: unknown; did you mean 'motor_noise'?"),
+        ({"users": {"count": 2, "seed": -1}}, "users.seed: -1 is not greater than"),
+        ({"users": {"count": 2, "effort": []}}, r"users.limits.effort.choices: \[\] is not a list of at least one"),
+        ({"users": {"count": 2, "motor_noise": {"low": 0.3, "high": 0.1}}}, "0.3 is not a finite number below"),
+        ({"users": {"count": 2, "motor_noise": {"low": 0.3}}}, "needs low and high, or choices"),
+        ({"design": {"n": 5, "parameters": {"alpha": [0.1, 0.5]}}}, "design.n: 5 is not a power of two"),
+        ({"design": {"n": 4, "parameters": {}}}, "design.parameters: {} is not at least one"),
+        ({"design": {"n": 4, "parameters": {"alhpa": [0.1, 0.5]}}}, "design.*alhpa: unknown; did you mean 'alpha'"),
+        ({"design": {"n": 4, "parameters": {"lam": {"low": 0, "high": 1.0, "log": True}}}}, "0 is not above 0"),
+        ({"design": {"n": 4, "parameters": {"lam": 0.1}}}, "0.1 alone does not vary"),
+        ({"attribution": ["leave_one"]}, "attribution.kinds: 'leave_one': unknown; did you mean 'leave_one_out'"),
+        ({"attribution": {"kinds": []}}, "at least one kind"),
+    ],
+)
+def test_people_designs_and_attribution_are_checked(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        tiny(**changes)
+
+
+def test_what_only_shows_when_expanded_is_refused_in_one_line() -> None:
+    design = {"n": 4, "parameters": {"alpha": {"low": 0.1, "high": 1.5}}}
+    with pytest.raises(InvalidInput, match=r"compactness: alpha: 1\.\d+ is not in \[0, 1\]"):
+        expand(tiny(design=design, grid={}))
+    with pytest.raises(InvalidInput, match=r"grid\.alpha: stands under design\.parameters already"):
+        expand(tiny(design={"n": 4, "parameters": {"alpha": [0.1, 0.2]}}))
+    with pytest.raises(InvalidInput, match=r"attribution\.users: unknown 'compact'; did you mean 'compactness'"):
+        expand(tiny(attribution={"users": ["compact"]}))
+    labels = [{"policy": "hold", "label": "compactness without 2"}, "compactness"]
+    with pytest.raises(InvalidInput, match="choose another label"):
+        expand(tiny(attribution=True, policies=labels))
