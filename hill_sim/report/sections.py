@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-
-from matplotlib.figure import Figure
+from collections.abc import Iterator
 
 from hill_sim import registry
 from hill_sim.errors import HillError
@@ -15,8 +12,8 @@ from hill_sim.report.figure_classes import MOST_CLASSES, class_harm
 from hill_sim.report.figure_forest import Panel, forest
 from hill_sim.report.figure_latents import Scene, latents
 from hill_sim.report.figure_lines import lines
+from hill_sim.report.section import Section
 from hill_sim.report.study import Study
-from hill_sim.report.tables import Table
 from hill_sim.report.words import alphas
 from hill_sim.risk.comparison import REFERENCES
 from hill_sim.trial import CE_SCALED
@@ -28,30 +25,6 @@ HARM = {
     "churn": ("churn", 0),
 }
 MOST_SCENES = 10
-
-
-@dataclass(frozen=True)
-class Section:
-    """One section.
-
-    Attributes:
-        name: of the figure's files and of the anchor.
-        question: the heading.
-        caption: how to read the figure, in one sentence or two.
-        alt: what the figure shows, for those who cannot see it.
-        draw: makes the figure.
-        raster: PNG in the page too, for figures of many points.
-        details: tables under a fold, with the words on the fold; `tables`: those in plain sight.
-    """
-
-    name: str
-    question: str
-    caption: str
-    alt: str
-    draw: Callable[[], Figure]
-    raster: bool = False
-    tables: Sequence[Table] = ()
-    details: Sequence[tuple[str, Sequence[Table]]] = field(default=())
 
 
 def sections(study: Study) -> Iterator[Section]:

@@ -15,7 +15,8 @@ from hill_sim.engine.results import RunSet
 from hill_sim.report import style
 from hill_sim.report.headline import caveats, headline
 from hill_sim.report.reproduce import facts
-from hill_sim.report.sections import Section, sections
+from hill_sim.report.section import Section
+from hill_sim.report.sections import sections
 from hill_sim.report.study import Study
 from hill_sim.report.words import alphas, count_of
 from hill_sim.trial import plain
