@@ -8,8 +8,9 @@ A gain counts as a user's only over four references that share everything with t
 * `random`: gestures of the same magnitude in random directions.
 
 Every difference is taken between trials of one seed, then summarised over the seeds (Agarwal et al. 2021, rliable):
-interquartile mean, percentile bootstrap interval, probability of improvement. A row may pool several trials of a seed
-(all alphas, say): they are averaged within the seed first, because the seed is what was drawn independently.
+interquartile mean, percentile bootstrap interval, probability of improvement, and a signed-rank test that is corrected
+for how many are compared (`significance`). A row may pool several trials of a seed (all alphas, say): they are averaged
+within the seed first, because the seed is what was drawn independently.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ import numpy as np
 import pandas as pd
 
 from hill_sim.errors import InvalidInput
-from hill_sim.risk.statistics import interquartile_mean
-from hill_sim.seeding import generator
+from hill_sim.risk.significance import holm, signed_rank
+from hill_sim.risk.statistics import bootstrap_rows, interquartile_mean, iqm_weights
 from hill_sim.trial import CE_SCALED, TWIN, Trial
 from hill_sim.types import Array
 
 REFERENCES = ("twin", CE_SCALED, "hold", "random")
 _USER_FIELDS = ("policy", "policy_options", "user")
 _SHARED = [f.name for f in fields(Trial) if f.name not in _USER_FIELDS]
-COLUMNS = ("against", "iqm", "low", "high", "n", "better", "worse", "improvement", "note")
+COLUMNS = ("against", "iqm", "low", "high", "n", "better", "worse", "improvement", "p", "p_holm", "note")
 
 
 def compare(
@@ -39,6 +40,7 @@ def compare(
     measure: str = "gain",
     references: Sequence[str] = REFERENCES,
     *,
+    family: Sequence[str] = (),
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
@@ -52,6 +54,8 @@ def compare(
         measure: a column that is already relative to the twin (`gain`, `macro_f1_change`, `churn`, ...). Against the
             other references it is the trial's value minus the reference's.
         references: some of `REFERENCES`.
+        family: columns of `by` within which Holm's correction is made, e.g. ("case",): the rows that agree in them and
+            in the reference are the ones that are compared. By default all rows of a reference.
         level, resamples, seed: of the bootstrap.
 
     Returns:
@@ -61,14 +65,20 @@ def compare(
             low, high: its bootstrap interval; NaN for fewer than two seeds.
             n: seeds; better, worse: those with a difference above and below 0.
             improvement: probability of improvement, in [0,1]: share of seeds that are better, ties half.
+            p: two-sided, of `significance.signed_rank`; NaN for fewer than two seeds.
+            p_holm: the same corrected for the size of the family.
             note: why there is no number or no interval; empty otherwise.
 
     Raises:
-        InvalidInput: unknown column or reference.
+        InvalidInput: unknown column or reference, or no finished trial has a twin to be compared with.
     """
     for name in (*by, measure, "seed"):
         if name not in outcomes:
             raise InvalidInput(f"by, measure: no column {name!r} (there are: {', '.join(map(str, outcomes.columns))})")
+    for name in family:
+        if name not in by:
+            raise InvalidInput(f"family: {name!r} is not in by (allowed: {', '.join(by)})")
+    check_twins(outcomes)
     for name in references:
         if name not in REFERENCES:
             raise InvalidInput(f"references: unknown {name!r} (allowed: {', '.join(REFERENCES)})")
@@ -77,14 +87,34 @@ def compare(
     for name in references:
         difference = outcomes[measure].astype(float) - reference_values(outcomes, measure, name)
         values = outcomes[[*keys, "seed"]].assign(difference=difference.to_numpy())
-        per_seed = _per_seed(values, keys)
-        stats = summarise(per_seed.to_numpy(), level=level, resamples=resamples, seed=seed)
+        paired = per_seed(values, keys)
+        stats = summarise(paired.to_numpy(), level=level, resamples=resamples, seed=seed)
         is_reference = outcomes["policy"] == (TWIN if name == "twin" else name)
         itself = is_reference.groupby([outcomes[key] for key in keys], sort=False).all()
-        stats["note"] = _notes(stats["n"].to_numpy(), itself.reindex(per_seed.index).to_numpy(), name)
-        tables.append(per_seed.index.to_frame(index=False).assign(against=name).join(stats))
-    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*keys, *COLUMNS])
+        stats["note"] = _notes(stats["n"].to_numpy(), itself.reindex(paired.index).to_numpy(), name)
+        tables.append(paired.index.to_frame(index=False).assign(against=name).join(stats))
+    if not tables:
+        return pd.DataFrame(columns=[*keys, *COLUMNS])
+    table = pd.concat(tables, ignore_index=True)
+    families = table.groupby(["against", *family], sort=False)["p"]
+    table["p_holm"] = families.transform(lambda p: holm(p.to_numpy())).to_numpy()
     return table[[*keys, *COLUMNS]]
+
+
+def check_twins(outcomes: pd.DataFrame) -> None:
+    """Raise InvalidInput if trials have ended and not one of them has a twin that ended: nothing can be said then.
+
+    Single missing twins are no reason: their pairs are left out and n says so.
+    """
+    if not {"status", "policy", "twin_test_accuracy"} <= set(outcomes):
+        return  # a table of somebody's own differences
+    done = outcomes[(outcomes["status"] == "done") & (outcomes["policy"] != TWIN)]
+    if len(done) and done["twin_test_accuracy"].isna().all():
+        given = f"none of the {len(done)} finished trials has a twin that finished"
+        raise InvalidInput(
+            f"twins: {given}; every measure is relative to it. Run one to see why: hill-sim run --policy {TWIN} "
+            f"--seeds 1, with the task and recipe of the trials, or Trial.twin() in Python"
+        )
 
 
 def reference_values(outcomes: pd.DataFrame, measure: str, reference: str) -> Array:
@@ -109,53 +139,39 @@ def reference_values(outcomes: pd.DataFrame, measure: str, reference: str) -> Ar
 
 
 def summarise(values: Array, *, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Interquartile mean, bootstrap interval and counts of each row of paired differences.
+    """Interquartile mean, bootstrap interval, counts and p-value of each row of paired differences.
 
     Args:
         values: [G, n] one column a seed, NaN where a seed has no pair.
 
     Returns:
-        G rows: iqm, low, high, n, better, worse, improvement (see `compare`). The intervals are those of
+        G rows: iqm, low, high, n, better, worse, improvement, p (see `compare`). The intervals are those of
         `statistics.bootstrap_interval` of each row's values in ascending order, all rows at once.
     """
-    values = np.sort(np.asarray(values, dtype=np.float64), axis=1)  # NaN go last
+    given = np.asarray(values, dtype=np.float64)
+    values = np.sort(given, axis=1)  # NaN go last
     counts = (~np.isnan(values)).sum(axis=1)
     iqm, low, high = np.full((3, len(values)), np.nan)
     for n in np.unique(counts[counts > 0]):
         rows = np.flatnonzero(counts == n)
         some = values[rows, :n]
         iqm[rows] = interquartile_mean(some, axis=1)
-        if n < 2:
-            continue
-        weights = _resampling_weights(int(n), resamples, seed)
-        for part in np.array_split(np.arange(len(rows)), -(-len(rows) // 512)):  # bounds the memory at 512 x resamples
-            drawn = some[part] @ weights
-            low[rows[part]], high[rows[part]] = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=1)
+        if n > 1:
+            low[rows], high[rows] = bootstrap_rows(
+                some, iqm_weights(int(n)), level=level, resamples=resamples, seed=seed
+            )
     tiny = 1e-12  # what averaging within a seed leaves of a difference of exactly 0
     better, worse = (values > tiny).sum(axis=1), (values < -tiny).sum(axis=1)
     share = np.divide(
         better + 0.5 * (counts - better - worse), counts, out=np.full(len(values), np.nan), where=counts > 0
     )
-    return pd.DataFrame(
-        {"iqm": iqm, "low": low, "high": high, "n": counts, "better": better, "worse": worse, "improvement": share}
-    )
+    p = np.array([signed_rank(row) for row in given], dtype=np.float64)
+    return pd.DataFrame({"iqm": iqm, "low": low, "high": high, "n": counts, "better": better, "worse": worse,
+                         "improvement": share, "p": p})  # fmt: skip
 
 
-def _resampling_weights(n: int, resamples: int, seed: int) -> Array:
-    """[n, R]: sorted values [n] times this are the interquartile means of R resamples.
-
-    A resample of sorted values, its indices sorted, is sorted: which ranks are cut off is known before the values are.
-    """
-    draws = np.sort(generator(seed, "bootstrap").integers(n, size=(resamples, n)), axis=1)
-    cut = int(0.25 * n)
-    kept = draws[:, cut : n - cut]
-    weights = np.zeros((resamples, n))
-    np.add.at(weights, (np.arange(resamples)[:, None], kept), 1.0 / kept.shape[1])
-    return weights.T
-
-
-def _per_seed(values: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """[groups x seeds] mean difference of each seed; NaN for a seed in which some trial is missing."""
+def per_seed(values: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """[groups x seeds] mean of the column `difference` in each seed; NaN for a seed in which some trial is missing."""
     groups = values.groupby([*keys, "seed"], sort=False)["difference"].agg(["mean", "count", "size"])
     expected = groups["size"].groupby(level=list(range(len(keys))), sort=False).transform("max")
     return groups["mean"].where(groups["count"] == expected).unstack("seed", sort=False)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from hill_sim.errors import InvalidInput
 from hill_sim.risk.comparison import REFERENCES, compare, reference_values, summarise
+from hill_sim.risk.significance import holm, signed_rank
 from hill_sim.risk.statistics import bootstrap_interval, interquartile_mean
 
 POLICIES = ("compactness", "separation", "hold", "random", "ce_scaled")
@@ -59,6 +60,16 @@ def test_each_group_equals_a_plain_loop(reference: str) -> None:
         assert row.better == sum(v > 0 for v in values)
         assert row.worse == sum(v < 0 for v in values)
         assert row.improvement == pytest.approx(sum(v > 0 for v in values) / len(values))
+        assert row.p == pytest.approx(signed_rank(np.array(values)))
+
+
+@pytest.mark.parametrize("family", [[], ["objective"], ["objective", "alpha"]])
+def test_holm_corrects_within_the_family_and_the_reference(family: list[str]) -> None:
+    found = compare(table(), ["objective", "policy", "alpha"], family=family)
+    for _, part in found.groupby(["against", *family]):
+        np.testing.assert_array_equal(part["p_holm"], holm(part["p"].to_numpy()))
+    with pytest.raises(InvalidInput, match="family: 'seed' is not in by"):
+        compare(table(), ["policy"], family=["seed"])
 
 
 def test_what_by_does_not_name_is_averaged_within_the_seed() -> None:
