@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hill_sim.report.study import ENOUGH_SEEDS, Study, sure
+from hill_sim.report.study import ENOUGH_SEEDS, EPS_POINTS, SIGNIFICANT, Study, proven
 from hill_sim.report.verdicts import Verdict, of_policy, verdicts
-from hill_sim.report.words import alphas, count_of, effect, in_seeds, listed
+from hill_sim.report.words import alphas, count_of, crossing, effect, in_seeds, listed
 from hill_sim.risk.comparison import REFERENCES
 from hill_sim.trial import CE_SCALED
 
@@ -91,14 +92,13 @@ def _harmed(study: Study, judged: Sequence[Verdict], where: str) -> Statement | 
     harms = _by_gain((v for v in judged if v.word == "harms" and v.kind != "control"), worst=True)
     if not harms:
         return None
-    from_alpha: dict[float, list[str]] = {}
-    for v in harms[:NAMED]:
-        if (alpha := onset(study, v.setting, v.user, -1)) is not None:
-            from_alpha.setdefault(alpha, []).append(v.user)
-    told = [f"from alpha {alpha:g} on ({listed(from_alpha[alpha])})" for alpha in sorted(from_alpha)]
     detail = f"{_AGAINST}."
-    if told and len(study.alphas) > 1:
-        detail += f" Clear {', '.join(told)}."
+    if len(study.alphas) > 1:
+        table = study.thresholds[study.thresholds["setting"] == study.main].set_index("user")
+        told = [f"{v.user} from alpha {crossing(table.loc[v.user])} on" for v in harms[:NAMED]
+                if math.isfinite(table.loc[v.user, "alpha"])]  # fmt: skip
+        if told:
+            detail += f" More than {EPS_POINTS:g} point lost: {', '.join(told)}."
     return Statement("bad", where, f"{_names(harms)} {_verb(harms, 'harm')}.", _items(harms), detail)
 
 
@@ -107,7 +107,7 @@ def _whom(study: Study, judged: Sequence[Verdict], where: str) -> Statement | No
     table = study.per_class.rename(columns={"class": "cls"})
     users = {v.user for v in judged if v.kind != "control"}
     rows = table[(table["setting"] == study.main) & table["user"].isin(users)]
-    lost = [row for row in rows.sort_values("iqm").itertuples(index=False) if sure(row) < 0]
+    lost = [row for row in rows.sort_values("iqm").itertuples(index=False) if proven(row) < 0]
     worst = {row.cls: row for row in reversed(lost)}
     hit = sorted(worst.values(), key=lambda row: row.iqm)[:NAMED]
     if not hit:
@@ -128,13 +128,14 @@ def _whom(study: Study, judged: Sequence[Verdict], where: str) -> Statement | No
         where,
         lead,
         items,
-        "Points of the class's recall against the twin, each in its worst case; n test samples.",
+        "Points of the class's recall against the twin, each in its worst case; n test samples. Corrected for all "
+        "users and classes.",
     )
 
 
 def _controls(judged: Sequence[Verdict], where: str) -> Statement | None:
     """Controls that change something by themselves, under the main setting."""
-    moved = [v for v in judged if v.kind == "control" and sure(v.twin) != 0]
+    moved = [v for v in judged if v.kind == "control" and proven(v.twin) != 0]
     if not moved:
         return None
     lead = f"Even {_names(moved)} {_verb(moved, 'change')} the model."
@@ -146,10 +147,10 @@ def _confounds(study: Study) -> list[Statement]:
     said = []
     for setting in study.drawn:
         control = of_policy(study, setting, CE_SCALED)
-        if control.empty or sure(row := next(control.itertuples(index=False))) <= 0:
+        if control.empty or proven(row := next(control.itertuples(index=False))) <= 0:
             continue
         users = [v for v in verdicts(study, setting) if v.kind != "control"]
-        gained = [v for v in users if sure(v.twin) > 0]
+        gained = [v for v in users if proven(v.twin) > 0]
         beyond = [v for v in gained if CE_SCALED not in v.unbeaten]
         detail = (
             f"{CE_SCALED} only turns the cross-entropy down. There {len(gained)} of {count_of(len(users), 'user')} "
@@ -166,18 +167,6 @@ def _who(some: Sequence[Verdict]) -> str:
     return listed([v.user for v in some]) if some else "none"
 
 
-def onset(study: Study, setting: str, user: str, sign: int) -> float | None:
-    """The smallest alpha from which on, up to the loudest, every interval lies on the side of `sign`; None if none."""
-    table = study.by_alpha
-    rows = table[(table["setting"] == setting) & (table["user"] == user) & (table["against"] == "twin")]
-    found: float | None = None
-    for row in rows.sort_values("alpha", ascending=False).itertuples(index=False):
-        if sure(row) != sign:
-            break
-        found = float(row.alpha)
-    return found
-
-
 def caveats(study: Study) -> list[str]:
     """What the intervals do not cover, in words."""
     compared = sum(1 for v in verdicts(study, study.main))
@@ -190,8 +179,9 @@ def caveats(study: Study) -> list[str]:
     ]
     if compared > 1:
         said.append(
-            f"Intervals are 95 % each and not corrected for the {count_of(compared, 'user')} compared: about one in "
-            "twenty would exclude 0 by chance."
+            "A user is said to help or to harm only if a signed-rank test over the seeds says so too, corrected for "
+            f"the {count_of(compared, 'user')} compared (Holm: p below {SIGNIFICANT:g} for all together). The "
+            "intervals are 95 % each: about one in twenty would exclude 0 by chance, in tables and figures too."
         )
     if ENOUGH_SEEDS <= len(study.seeds) < WELL_COVERED:
         said.append(

@@ -20,6 +20,7 @@ from hill_sim.engine.results import EPOCH_COLUMNS, Outcome, RunSet, TrialResult
 from hill_sim.errors import HillError
 from hill_sim.registry import CONFLICTS, CONTROLS, STRATEGIES
 from hill_sim.risk.comparison import COLUMNS, compare
+from hill_sim.risk.threshold import EPS, thresholds
 from hill_sim.tasks import load_task
 from hill_sim.trial import TWIN, Options, Trial
 
@@ -28,6 +29,7 @@ KIND_TITLES = {"strategy": "Strategies", "own": "Your own", "control": "Controls
 MOST_USERS = 30
 MOST_SETTINGS = 4
 POINTS = 100.0
+EPS_POINTS = POINTS * EPS
 _PER_USER = ("policy", "policy_options", "user", "alpha", "seed", "interactions")
 
 
@@ -91,20 +93,25 @@ class Study:
 
     @cached_property
     def overall(self) -> pd.DataFrame:
-        """`compare` per setting and user, all alphas of a seed averaged; in points."""
-        return in_points(compare(self.trials, ["setting", "kind", "user"]))
+        """`compare` per setting and user, all alphas of a seed averaged; in points. Holm over a setting's users."""
+        return in_points(compare(self.trials, ["setting", "kind", "user"], family=["setting"]))
 
     @cached_property
     def by_alpha(self) -> pd.DataFrame:
-        return in_points(compare(self.trials, ["setting", "kind", "user", "alpha"]))
+        return in_points(compare(self.trials, ["setting", "kind", "user", "alpha"], family=["setting", "alpha"]))
 
     def change(self, measure: str) -> pd.DataFrame:
         """Any measure that is relative to the twin, against the twin, per setting and user; in points."""
         return in_points(compare(self.trials, ["setting", "kind", "user"], measure, ("twin",)))
 
     @cached_property
+    def thresholds(self) -> pd.DataFrame:
+        """`risk.threshold.thresholds` of the test accuracy, per setting and user."""
+        return thresholds(self.trials, ["setting", "kind", "user"])
+
+    @cached_property
     def per_class(self) -> pd.DataFrame:
-        """Change of each class's recall against the twin, per setting, user and class; in points."""
+        """Change of each class's recall against the twin, by setting, user and class, in points. Holm over them all."""
         columns = ["setting", "kind", "user", "policy", "seed", "alpha"]
         counts = [len(gains) for gains in self.trials["class_gain"]]
         classes = self.n_classes
@@ -115,7 +122,8 @@ class Study:
         long["class_gain"] = np.concatenate(
             [np.array(g) if len(g) == classes else np.full(classes, np.nan) for g in self.trials["class_gain"]]
         )
-        return in_points(compare(long, ["setting", "kind", "user", "class"], "class_gain", ("twin",)))
+        by = ["setting", "kind", "user", "class"]
+        return in_points(compare(long, by, "class_gain", ("twin",), family=["setting"]))
 
     @cached_property
     def n_classes(self) -> int:
@@ -213,7 +221,13 @@ def sure(row: Any) -> int:
     return int(row.low > 0) - int(row.high < 0)
 
 
+def proven(row: Any) -> int:
+    """As `sure`, and the signed-rank test says so too when corrected (Holm) for all that the row is compared beside."""
+    return sure(row) if row.p_holm <= SIGNIFICANT else 0
+
+
 ENOUGH_SEEDS = 5
+SIGNIFICANT = 0.05
 
 
 def _curve(result: TrialResult, column: str) -> np.ndarray:

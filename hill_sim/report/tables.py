@@ -9,7 +9,7 @@ from typing import Any
 from hill_sim.report.figure_classes import classes_shown
 from hill_sim.report.study import KIND_TITLES, Study, sure
 from hill_sim.report.verdicts import verdicts
-from hill_sim.report.words import effect, points
+from hill_sim.report.words import effect, p_value, points
 from hill_sim.risk.comparison import REFERENCES
 
 
@@ -50,8 +50,9 @@ def leaderboard(study: Study, setting: str) -> Table:
         seeds = Cell(f"{int(twin.better)} of {int(twin.n)}") if twin.n else Cell("–")
         cells = [_cell(rows[verdict.user, name], name) for name in REFERENCES]
         sign = {"helps": 1, "harms": -1}.get(verdict.word, 0)
-        body.append([Cell(verdict.user, verdict.says, sign), cells[0], seeds, *cells[1:]])
-    columns = ["user", "against twin", "better in seeds", *_against(REFERENCES[1:])]
+        tested = Cell(p_value(twin.p_holm) if twin.n else "–")
+        body.append([Cell(verdict.user, verdict.says, sign), cells[0], seeds, tested, *cells[1:]])
+    columns = ["user", "against twin", "better in seeds", "p (Holm)", *_against(REFERENCES[1:])]
     return Table(_title(setting, rows.values()), columns, body)
 
 

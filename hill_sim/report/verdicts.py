@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from hill_sim.report.study import ENOUGH_SEEDS, Study, sure
+from hill_sim.report.study import ENOUGH_SEEDS, SIGNIFICANT, Study, proven
 from hill_sim.risk.comparison import REFERENCES
+from hill_sim.risk.significance import holm
 
 CONTROL_REFERENCES = tuple(name for name in REFERENCES if name != "twin")
 WORDS = {
     "helps": "helps: beats the twin and every control",
     "gains": "gains, but not clearly more than every control",
     "unproven": "gains over the twin; a control is missing",
-    "unclear": "no clear effect",
+    "unclear": "no proven effect",
     "same": "the twin itself, to the last prediction",
     "harms": "harms: loses to the twin",
     "few": "too few seeds to tell",
@@ -53,37 +56,47 @@ class Verdict:
 def verdicts(study: Study, setting: str) -> list[Verdict]:
     """One verdict per user of the setting, in the order of the report.
 
-    *Helps*: the interval lies above 0 against the twin and against every control. *Harms*: it lies below 0 against the
-    twin. A control is never said to help: beating the twin is what it is there to expose. Nothing is said of fewer
-    than `ENOUGH_SEEDS` seeds.
+    *Helps*: the interval lies above 0 against the twin and against every control, and so says the signed-rank test: of
+    its p-values the largest counts, corrected (Holm) for the number of users. *Harms*: interval and corrected test lie
+    below 0 against the twin. A control is never said to help: beating the twin is what it is there to expose. Nothing
+    is said of fewer than `ENOUGH_SEEDS` seeds; of five the test can prove nothing (p >= 0.06).
     """
     table = study.overall[study.overall["setting"] == setting]
     rows = {(row.user, row.against): row for row in table.itertuples(index=False)}
-    return [
-        _verdict(user, study.kinds[user], setting, {name: rows.get((user, name)) for name in REFERENCES})
-        for user in study.users
-        if (user, "twin") in rows
-    ]
+    users = [user for user in study.users if (user, "twin") in rows]
+    against = {user: {name: rows.get((user, name)) for name in REFERENCES} for user in users}
+    judged = [user for user in users if study.kinds[user] != "control"]
+    largest = [max((row.p for row in _compared(against[user]).values() if row.n), default=math.nan) for user in judged]
+    joint = dict(zip(judged, holm(np.array(largest, dtype=float)), strict=True))
+    return [_verdict(user, study.kinds[user], setting, against[user], joint.get(user, math.nan)) for user in users]
 
 
-def _verdict(user: str, kind: str, setting: str, against: dict[str, Any]) -> Verdict:
+def _compared(against: dict[str, Any]) -> dict[str, Any]:
+    """A control is measured against the others, not against itself."""
+    return {name: row for name, row in against.items() if row is not None and "itself" not in row.note}
+
+
+def _verdict(user: str, kind: str, setting: str, against: dict[str, Any], joint: float) -> Verdict:
     twin = against["twin"]
-    # A control is measured against the others, not against itself.
-    compared = {n: against[n] for n in CONTROL_REFERENCES if against[n] is not None and "itself" not in against[n].note}
+    compared = {name: row for name, row in _compared(against).items() if name != "twin"}
     missing = tuple(name for name, row in compared.items() if row.n == 0)
-    unbeaten = tuple(name for name, row in compared.items() if row.n > 0 and sure(row) <= 0)
+    unbeaten = tuple(name for name, row in compared.items() if row.n > 0 and proven(row) <= 0)
     if twin.n == 0:
         word = "nothing"
     elif twin.n < ENOUGH_SEEDS:
         word = "few"
-    elif sure(twin) < 0:
+    elif proven(twin) < 0:
         word = "harms"
-    elif sure(twin) == 0:
+    elif proven(twin) == 0:
         word = "unclear" if twin.better + twin.worse else "same"
     elif unbeaten or kind == "control":
         word = "gains"
-    else:
-        word = "unproven" if missing else "helps"
+    elif missing:
+        word = "unproven"
+    elif joint <= SIGNIFICANT:
+        word = "helps"
+    else:  # clear in each column, but not in all of them together, over all users
+        word, unbeaten = "gains", (max(compared, key=lambda name: compared[name].p),)
     return Verdict(user, kind, setting, word, twin, unbeaten, missing)
 
 

@@ -31,6 +31,19 @@ def _end(value: float, digits: int) -> str:
     return points(value, digits + (value != 0 and float(f"{value:.{digits}f}") == 0))
 
 
+def crossing(row: Any) -> str:
+    """`0.34 [0.2, 0.5]`: a threshold with its interval; an end past the last alpha tried is `never`."""
+    if math.isnan(row["alpha"]):
+        return "–"
+    value, low, high = ("never" if math.isinf(v) else f"{v:.2g}" for v in (row["alpha"], row["low"], row["high"]))
+    return f"{value} [one seed]" if math.isnan(row["low"]) else f"{value} [{low}, {high}]"
+
+
+def p_value(p: float) -> str:
+    """`0.03`, `< 0.001`, or – where there was no test."""
+    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.2g}" if p < 0.995 else "1"
+
+
 def in_seeds(row: Any) -> str:
     """`better in 8 of 10 seeds`, or worse, whichever the estimate says."""
     word, count = ("worse", row.worse) if row.iqm < 0 else ("better", row.better)

@@ -45,7 +45,7 @@ def signed_rank(differences: Array) -> float:
 
 @lru_cache(maxsize=4096)
 def _cumulative(ranks: tuple[int, ...]) -> Array:
-    """P(W <= w) for w = 0 .. sum(ranks), W the sum of those ranks whose sign comes up positive, each with chance 1/2."""
+    """P(W <= w) for w = 0 .. sum(ranks), W the sum of the ranks whose sign comes up positive, each with chance 1/2."""
     chance = np.zeros(sum(ranks) + 1)
     chance[0] = 1.0
     for rank in ranks:

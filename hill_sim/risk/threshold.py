@@ -2,8 +2,8 @@
 
 At alpha 0 nobody is heard: a trial is its twin, and its harm is 0 exactly. From there the curve is the interquartile
 mean of the harm over seeds at each alpha that was tried, made monotone (isotonic regression: harm does not fall as the
-user gets louder) and joined by straight lines. The threshold is where the curve first exceeds eps. The same is done with
-resampled seeds, all alphas of a seed together, which gives the interval.
+user gets louder) and joined by straight lines. The threshold is where the curve first exceeds eps. The same is done
+with resampled seeds, all alphas of a seed together, which gives the interval.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ def threshold(
     harm = harm[~np.isnan(harm).any(axis=1)]
     n, last = len(harm), float(alphas[-1])
     if n == 0:
-        return Threshold(*[math.nan] * 5, last, 0)
+        return Threshold(math.nan, math.nan, math.nan, math.nan, math.nan, last, 0)
     estimate = float(_crossing(alphas, interquartile_mean(harm, axis=0)[None], eps)[0])
     if n == 1:
-        return Threshold(estimate, *[math.nan] * 4, last, 1)
+        return Threshold(estimate, math.nan, math.nan, math.nan, math.nan, last, 1)
     draws = generator(seed, "bootstrap").integers(n, size=(resamples, n))
     found = np.sort(_crossing(alphas, interquartile_mean(harm[draws], axis=1), eps))
     # Of the resamples themselves, no mean of two: an end between a number and never is never.

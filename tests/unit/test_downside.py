@@ -98,5 +98,7 @@ def test_bad_input() -> None:
 def test_trials_without_twins_are_refused_with_the_command_that_makes_them() -> None:
     lost = table({"hold": [math.nan] * 3}).assign(status="done", twin_test_accuracy=math.nan)
     for function in (downside, compare):
-        with pytest.raises(InvalidInput, match="none of the 3 finished trials has a twin.*hill-sim run --policy ce_only"):
+        with pytest.raises(
+            InvalidInput, match=r"none of the 3 finished trials has a twin.*hill-sim run --policy ce_only"
+        ):
             function(lost, ["policy"])

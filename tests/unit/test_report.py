@@ -14,8 +14,9 @@ import pytest
 from hill_sim import Trial
 from hill_sim.engine.results import EPOCH_COLUMNS, Interaction, Outcome, RunSet, TrialResult
 from hill_sim.report import leaderboard_text, write_report_from
-from hill_sim.report.headline import Statement, caveats, headline, onset
-from hill_sim.report.study import Study
+from hill_sim.report.headline import Statement, caveats, headline
+from hill_sim.report.study import Study, sure
+from hill_sim.report.verdicts import verdicts
 from hill_sim.report.words import effect, listed, points
 from hill_sim.risk.comparison import summarise
 from hill_sim.types import Edit, MoveCenter
@@ -148,10 +149,23 @@ def test_few_seeds_claim_nothing() -> None:
     assert "[one seed]" in said(run_set(known, seeds=1))[0].items[0][1]
 
 
-def test_the_onset_is_the_alpha_from_which_every_interval_is_below_zero() -> None:
-    study = Study.of(run_set(known, alphas=(0.1, 0.3, 0.5, 0.9)))
-    assert onset(study, "hill", "merge_distinct", -1) == 0.3
-    assert onset(study, "hill", "separation", -1) is None
+def test_the_harm_is_given_the_alpha_from_which_the_model_stops_shrugging_it_off() -> None:
+    (bad,) = [s for s in said(run_set(known, alphas=(0.1, 0.3, 0.5, 0.9))) if s.lead == "merge_distinct harms."]
+    assert re.search(r"More than 1 point lost: merge_distinct from alpha 0\.3\d* \[0\.\d+, 0\.\d+\] on\.", bad.detail)
+
+
+def test_what_chance_would_find_among_many_users_is_not_called_help_or_harm() -> None:
+    """Of 60 users without any effect some have an interval that excludes 0; the corrected words keep silent."""
+    users = [f"users.py:user_{i}" for i in range(60)]
+
+    def independent(trial: Trial) -> float:
+        rng = np.random.default_rng([trial.seed, *trial.policy.encode()])
+        return float(rng.normal(0, 0.02))
+
+    study = Study.of(run_set(independent, users=users, seeds=12, alphas=(0.5,)))
+    twin = study.overall[study.overall["against"] == "twin"]
+    assert any(sure(row) for row in twin.itertuples(index=False)), "chance finds something"
+    assert {v.word for v in verdicts(study, "hill")} == {"unclear"}
 
 
 def test_all_failed_says_so_and_names_each() -> None:
@@ -163,7 +177,7 @@ def test_all_failed_says_so_and_names_each() -> None:
 def test_caveats_name_what_the_seeds_do_not_cover() -> None:
     text = " ".join(caveats(Study.of(run_set(null))))
     assert "8 seeds" in text
-    assert "not corrected for the 6 users" in text
+    assert "corrected for the 6 users compared (Holm" in text
 
 
 @pytest.mark.parametrize(
