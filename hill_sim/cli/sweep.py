@@ -28,7 +28,7 @@ def main(given: Sweep) -> int:
 
         print(plan([item.trial for item in planned]))
         if spec.attribution:
-            print(attribution_cost([item.trial for item in planned if not item.branch], spec.attribution.kinds))
+            print(attribution_cost([item.trial for item in planned if item.role == "user"], spec.attribution.kinds))
         return 0
 
     from hill_sim.sweep.run import run_sweep

@@ -38,8 +38,9 @@ class Study:
     """The tables behind every figure and sentence of a report.
 
     Attributes:
-        runs: what is compared; `whole` has the branches too, which attribution alone needs.
-        trials: one row a trial (twins left out), with the columns `user`, `kind`, `setting`.
+        runs: what is compared; `whole` has also the points of designs and the branches of trials,
+            which answer questions of their own.
+        trials: one row a trial (twins left out), with the columns `case`, `user`, `kind`, `setting`.
         settings: names in the order of the run; at most `MOST_SETTINGS` are drawn (`drawn`).
         main: the setting that the headline is about: the first in which the human does not turn the data down.
     """
@@ -52,12 +53,13 @@ class Study:
 
     @classmethod
     def of(cls, runs: RunSet) -> Study:
-        whole, runs = runs, _without_branches(runs)
+        whole, runs = runs, _compared(runs)
         table = runs.outcomes.assign(place=np.arange(len(runs.results)))
         if table.empty:
             names = [f.name for kind in (Trial, Outcome) for f in fields(kind)]
             table = pd.DataFrame(columns=[*names, "place"])
         table["user"] = runs.info.get("labels") or _users(table)
+        table["case"] = runs.info.get("cases") or ""
         table["setting"] = _settings(table, runs.info.get("cases"))
         trials = table[table["policy"] != TWIN].reset_index(drop=True)
         trials["kind"] = [_kind(policy) for policy in trials["policy"]]
@@ -196,13 +198,13 @@ class Study:
         return in_points(compare(pd.concat(parts, ignore_index=True), by, "difference", ("twin",), resamples=1000))
 
 
-def _without_branches(runs: RunSet) -> RunSet:
-    """Branches answer a question of their own (`attribution`) and are no users to compare."""
-    flags = runs.info.get("branches")
-    if not flags or not any(flags):
+def _compared(runs: RunSet) -> RunSet:
+    """The users to be compared: without the points of designs and the branches of trials."""
+    roles = runs.info.get("roles")
+    if not roles or set(roles) == {"user"}:
         return runs
-    kept = [i for i, flag in enumerate(flags) if not flag]
-    aligned = {name: [runs.info[name][i] for i in kept] for name in ("cases", "labels", "branches")}
+    kept = [i for i, role in enumerate(roles) if role == "user"]
+    aligned = {name: [runs.info[name][i] for i in kept] for name in ("cases", "labels", "roles")}
     return RunSet(tuple(runs.results[i] for i in kept), {**runs.info, **aligned})
 
 

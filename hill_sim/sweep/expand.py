@@ -23,13 +23,14 @@ class Planned:
         case: the case's name; empty where the sweep has none.
         label: of the user: the entry's label, or the policy's name; a sequence is joined by arrows. A branch adds what
             sets it apart, as in `compactness without 30`.
-        branch: whether it is there for the attribution of another trial's outcome only.
+        role: `user`, to be compared with the others; `point` of a design, or `branch` of another trial: there for the
+            sensitivity, or the attribution, alone.
     """
 
     trial: Trial
     case: str
     label: str
-    branch: bool = False
+    role: str = "user"
 
 
 def expand(spec: SweepSpec) -> list[Planned]:
@@ -58,13 +59,13 @@ def _branches(planned: Sequence[Planned], asked: Attribution) -> Iterator[Planne
         if name not in labels:
             raise unknown("attribution.users", name, sorted(labels))
     for item in planned:
-        if asked.users is not None and item.label not in asked.users:
+        if item.role != "user" or (asked.users is not None and item.label not in asked.users):
             continue
         for branch in branches(item.trial, asked.kinds):
             name = f"{item.label} {branch.name}"
             if name in labels:
                 raise InvalidInput(f"policies: {name!r} is what attribution calls a branch; choose another label")
-            yield Planned(branch.trial, item.case, name, branch=True)
+            yield Planned(branch.trial, item.case, name, "branch")
 
 
 def _of_case(spec: SweepSpec, case: Case | None) -> Iterator[Planned]:
@@ -100,7 +101,8 @@ def _of_case(spec: SweepSpec, case: Case | None) -> Iterator[Planned]:
                     who = f"{label}: " if label else ""
                     raise InvalidInput(f"{where}{who}{error}") from None
                 trial = trial.twin() if trial.policy == TWIN else trial
-                yield Planned(trial, case.name if case else "", label or trial.policy_name)
+                role = "point" if design and trial.policy != TWIN else "user"
+                yield Planned(trial, case.name if case else "", label or trial.policy_name, role)
 
 
 def _points(design: Design | None, grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:

@@ -123,9 +123,9 @@ def read_spec(path: Path) -> SweepSpec:
 def load_results(path: Path | str) -> RunSet:
     """The finished trials of a run folder, in the order of its sweep; also while the sweep is still running.
 
-    `info` holds what the sweep recorded: `spec` (the resolved sweep), `cases`, `labels` and `branches` (one per result;
-    the last says whether it is there for attribution only), `pinned` (backend, device, versions), and the totals of the
-    batches so far (epochs_asked, epochs_run, seconds).
+    `info` holds what the sweep recorded: `spec` (the resolved sweep), `cases`, `labels` and `roles` (one per result; see
+    `Planned`), `pinned` (backend, device, versions), and the totals of the batches so far (epochs_asked, epochs_run,
+    seconds).
 
     Raises:
         InvalidInput: not a run folder, or results that cannot be read.
@@ -134,12 +134,12 @@ def load_results(path: Path | str) -> RunSet:
     spec = read_spec(path)
     with ResultStore(path / RESULTS, readonly=True) as store:
         rows = store.results()
-        branches = {(item.case, item.label) for item in expand(spec) if item.branch} if spec.attribution else set()
+        roles = {(item.case, item.label): item.role for item in expand(spec)} if spec.has_roles else {}
         info: dict[str, Any] = {
             "spec": spec.resolved(),
             "cases": [case for case, _, _ in rows],
             "labels": [label for _, label, _ in rows],
-            "branches": [(case, label) in branches for case, label, _ in rows],
+            "roles": [roles.get((case, label), "user") for case, label, _ in rows],
             "pinned": json.loads(store.meta("pinned") or "{}"),
             **store.totals(),
         }

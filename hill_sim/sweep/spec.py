@@ -179,6 +179,11 @@ class SweepSpec(Part):
                 raise ValueError(f"name {name!r} is given to {names.count(name)} cases")
         return cases
 
+    @property
+    def has_roles(self) -> bool:
+        """Whether there are trials that are not there to be compared with the others."""
+        return bool(self.attribution or self.design or any(case.design for case in self.cases))
+
     def resolved(self) -> dict[str, Any]:
         """Plain values that say all that the sweep runs, defaults that nobody set left out; reads back as equal."""
         values = self.model_dump(exclude_defaults=True, exclude={"budget"})

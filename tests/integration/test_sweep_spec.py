@@ -255,13 +255,13 @@ def test_a_design_is_every_point_for_every_user_and_seed() -> None:
 def test_attribution_adds_branches_at_the_end() -> None:
     spec = tiny(attribution=True, grid={}, seeds=1)
     planned = expand(spec)
-    assert [item.label for item in planned if not item.branch] == ["compactness", "separation", "ce_only"]
-    assert [(item.label, item.trial.interactions) for item in planned if item.branch][:2] == [
+    assert [item.label for item in planned if item.role == "user"] == ["compactness", "separation", "ce_only"]
+    assert [(item.label, item.trial.interactions) for item in planned if item.role == "branch"][:2] == [
         ("compactness without 2", (4,)),
         ("compactness without 4", (2,)),
     ], "with two interactions, without one is only the other"
     some = tiny(attribution={"kinds": ["only_one"], "users": ["separation"]}, grid={}, seeds=1)
-    assert [item.label for item in expand(some) if item.branch] == ["separation only 2", "separation only 4"]
+    assert [item.label for item in expand(some) if item.role == "branch"] == ["separation only 2", "separation only 4"]
     again = validated(SweepSpec, parse_yaml(dump_yaml(spec.resolved()), "x"), "x")
     assert expand(again) == planned
     assert expand(tiny(attribution=["leave_one_out"], grid={}, seeds=1)) == planned
