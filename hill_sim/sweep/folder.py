@@ -123,9 +123,9 @@ def read_spec(path: Path) -> SweepSpec:
 def load_results(path: Path | str) -> RunSet:
     """The finished trials of a run folder, in the order of its sweep; also while the sweep is still running.
 
-    `info` holds what the sweep recorded: `spec` (the resolved sweep), `cases`, `labels` and `roles` (one per result; see
-    `Planned`), `pinned` (backend, device, versions), and the totals of the batches so far (epochs_asked, epochs_run,
-    seconds).
+    `info` holds what the sweep recorded: `spec` (the resolved sweep), `cases`, `labels` and `roles` (one per result;
+    see `Planned`), `pinned` (backend, device, versions), and the totals of the batches so far (epochs_asked,
+    epochs_run, seconds).
 
     Raises:
         InvalidInput: not a run folder, or results that cannot be read.
