@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from hill_sim.engine.results import RunSet, TrialResult
@@ -14,10 +15,15 @@ from hill_sim.trial import Trial
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Trials for one call of `simulate`, and the options that belong to them alone."""
+    """Trials for one call of `simulate`, and the options that belong to them alone.
+
+    Attributes:
+        deaths: of workers over these trials so far (`retries`).
+    """
 
     trials: Sequence[Trial]
     options: Mapping[str, Any]
+    deaths: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,13 +71,34 @@ def count(workers: int | str, device: str = "cpu") -> int:
     Raises:
         InvalidInput: neither "auto" nor an integer >= 1.
     """
-    if workers == "auto" and device.startswith("cuda"):
-        return 1
     if workers == "auto":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return 1 if device.startswith("cuda") or (device == "auto" and _has_gpu()) else cores()
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
         raise InvalidInput(f"workers: {workers!r} is not 'auto' or an integer >= 1")
     return workers
+
+
+def cores(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """The whole cores that this process may use: by affinity, and by the quota of its container (cgroup v2 or v1)."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        if (groups / "cpu.max").exists():
+            quota, period = (groups / "cpu.max").read_text().split()
+        else:
+            quota, period = ((groups / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        if int(quota) > 0:
+            allowed = min(allowed, int(quota) // int(period))
+    except (OSError, ValueError):  # no such file, or "max": no limit
+        pass
+    return max(allowed, 1)
+
+
+def _has_gpu() -> bool:
+    if not any(Path("/dev", name).exists() for name in ("nvidiactl", "dxg", "kfd")):
+        return False  # without asking torch: workers start before this process has imported it
+    import torch
+
+    return torch.cuda.is_available()
 
 
 class InProcess:

@@ -1,4 +1,4 @@
-"""Spawned processes of this machine, one thread each. One that dies is replaced, and its batch is run again."""
+"""Spawned processes of this machine, one thread each. One that dies is replaced; its batch runs again (`retries`)."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ import logging
 import os
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
 from hill_sim.sweep.executors.base import Batch, BatchEnded, Feed, TrialEnded, WorkerCrash
+from hill_sim.sweep.executors.retries import Retries, in_words
 
-log = logging.getLogger(__name__)
-
-_DEATHS = 3  # of workers over one batch, before the sweep stops and names it
+_STILLBORN = 3  # workers that die one after another before they have begun: something is wrong with all of them
 
 
 class LocalWorkers:
-    """Spawned processes on this machine. One that dies is replaced, and its batch is run again.
+    """Spawned processes on this machine.
 
     Args:
         number: of processes.
@@ -38,50 +36,59 @@ class LocalWorkers:
         self._workers = []
 
     def run(self, feed: Feed, stop: Callable[[], bool]) -> Iterator[TrialEnded | BatchEnded]:
-        again: deque[Batch] = deque()  # of workers that died
-        deaths: dict[int, int] = {}
+        retries = Retries()
         dry = False  # feed had nothing when it was asked last
+        stillborn = 0  # workers that died before they were ready, since one was
         while True:
-            for worker in self._workers:
-                if worker.batch is None and not stop():
-                    batch = again.popleft() if again else None if dry else feed()
+            for place, worker in enumerate(self._workers):
+                if worker.batch is not None or stop():
+                    continue
+                batch = retries.next()
+                if batch is None and not dry:
+                    batch = feed()
                     dry = batch is None
-                    if batch is not None:
-                        worker.give(batch, self._options)
+                if batch is not None:
+                    if not worker.alive:
+                        worker.kill()
+                        worker = self._workers[place] = _Worker()
+                    worker.give(batch, self._options)
             busy = {worker.connection: worker for worker in self._workers if worker.batch is not None}
             if not busy:
                 return
             for connection in wait(list(busy), timeout=0.5):
                 worker = busy[connection]  # type: ignore[index]
-                assert worker.batch is not None
+                batch = worker.batch
+                assert batch is not None
+                ended: BatchEnded | None = None
                 try:
                     kind, *content = worker.connection.recv()
                 except (EOFError, OSError):
-                    batch = worker.batch
-                    deaths[id(batch)] = deaths.get(id(batch), 0) + 1
-                    status = worker.kill()
+                    how = in_words(worker.kill())
                     self._workers[self._workers.index(worker)] = _Worker()
-                    if deaths[id(batch)] >= _DEATHS:
-                        first, last, size = batch.trials[0].key, batch.trials[-1].key, len(batch.trials)
-                        raise WorkerCrash(
-                            f"{_DEATHS} workers died (exit status {status}) over the same {size} trials, {first} to "
-                            f"{last}; out of memory? try fewer --workers"
-                        ) from None
-                    log.warning("a worker died (exit status %s); its batch is run again", status)
-                    again.append(batch)
-                    continue
-                if kind == "trial":
-                    yield TrialEnded(*content)
-                elif kind == "batch":
-                    worker.batch = None
-                    yield BatchEnded(*content)
+                    if worker.ready:
+                        ended = retries.died(batch, how)
+                    else:
+                        stillborn += 1
+                        if stillborn >= _STILLBORN:
+                            raise WorkerCrash(f"{stillborn} workers died as they started, the last one {how}") from None
+                        retries.again(batch)
+                else:
+                    if kind == "ready":
+                        worker.ready, stillborn = True, 0
+                    elif kind == "trial":
+                        yield TrialEnded(*content)
+                    elif kind == "log":
+                        logging.getLogger(content[0].name).handle(content[0])
+                    elif kind == "batch":
+                        worker.batch = None
+                        retries.done()
+                        ended = BatchEnded(*content)
+                    elif kind == "raised":
+                        worker.batch = None
+                        ended = retries.raised(batch, *content)
+                if ended is not None:
+                    yield ended
                     dry = False
-                elif kind == "log":
-                    logging.getLogger(content[0].name).handle(content[0])
-                elif kind == "error":
-                    raise content[0]
-                elif kind == "crash":
-                    raise WorkerCrash(f"a worker failed; this is a bug in hill-sim:\n{content[0]}")
 
 
 class _Worker:
@@ -91,6 +98,7 @@ class _Worker:
         self.connection: Connection
         self.connection, theirs = Pipe()
         self.batch: Batch | None = None
+        self.ready = False  # its imports are done: what kills it from now on may be a trial
         # PYTHONPATH: a user's own policies import there as they do here. One thread: more only fight over the cores.
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         single = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -102,6 +110,10 @@ class _Worker:
             start_new_session=True,  # a Ctrl-C at the terminal reaches the driver alone
         )
         theirs.close()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
 
     def give(self, batch: Batch, options: dict[str, Any]) -> None:
         self.batch = batch

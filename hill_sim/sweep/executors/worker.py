@@ -8,8 +8,7 @@ tuples:
                       ("trial", key)                     a trial of the batch has ended: progress only
                       ("log", record)                    a log record
                       ("batch", results, info)           the batch is done
-                      ("error", exception)               a HillError: the batch cannot be run
-                      ("crash", traceback)               a bug
+                      ("raised", traceback, error)       training raised; `error` is the exception if it is a HillError
 """
 
 from __future__ import annotations
@@ -46,10 +45,8 @@ def main(descriptor: int) -> None:
         trials, options = tasks.get()
         try:
             runs = simulate(trials, on_result=lambda result: connection.send(("trial", result.outcome.key)), **options)
-        except HillError as error:
-            connection.send(("error", error))
-        except Exception:
-            connection.send(("crash", traceback.format_exc()))
+        except Exception as error:
+            connection.send(("raised", traceback.format_exc(), error if isinstance(error, HillError) else None))
         else:
             connection.send(("batch", runs.results, runs.info))
 

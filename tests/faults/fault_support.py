@@ -1,0 +1,87 @@
+"""A sweep long enough to be hit, and what it takes to hit it at a moment that was seen, not waited for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweep_support import TINY, tiny
+
+from hill_sim.engine import simulate
+from hill_sim.errors import InvalidInput
+from hill_sim.sweep import SweepSpec, run_sweep
+from hill_sim.sweep.folder import RESULTS
+from hill_sim.sweep.store import ResultStore
+
+FULL = os.environ.get("HILL_SIM_FAULTS") == "full"
+"""`make test-faults`; a short form otherwise."""
+
+LONGER: dict[str, Any] = {
+    "grid": {"alpha": [0.3, 0.7], "lam": [i / 10 for i in range(16)]},
+    "policies": ["compactness", "separation"],
+    "seeds": 4,
+    "fixed": {**TINY["fixed"], "epochs": 4, "interactions": [1]},
+}
+TRIALS = 256  # in four batches
+
+
+def longer(**changes: Any) -> SweepSpec:
+    return tiny(**{**LONGER, **changes})
+
+
+def uninterrupted(folder: Path, spec: SweepSpec) -> Path:
+    """The same sweep in one go, in this process. A backend by name: "auto" chooses by time, and so other last bits."""
+    run_sweep(spec, folder, backend="bmm", simulate=simulate)
+    return folder
+
+
+def start(spec: Path, out: Path, *arguments: str, workers: int = 2) -> subprocess.Popen[str]:
+    """The command line, in a process of its own."""
+    command = [sys.executable, "-m", "hill_sim.cli", "sweep", str(spec), "--out", str(out), "--no-report"]
+    command += ["--backend", "bmm", "--workers", str(workers), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | None, seconds: float = 120) -> None:
+    """Until something is seen; the process may not end before."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.01)
+
+
+def stored(folder: Path) -> int:
+    """How many trials the folder holds by now."""
+    if not (folder / RESULTS).exists():
+        return 0
+    try:
+        with ResultStore(folder / RESULTS, readonly=True) as store:
+            return len(store.finished())
+    except InvalidInput:  # being made at this moment
+        return 0
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def wait_for_death(pids: Sequence[int], seconds: float = 60) -> None:
+    """Workers end by themselves when their driver is gone, in the middle of a batch too."""
+    deadline = time.monotonic() + seconds
+    for pid in pids:
+        while _lives(pid):
+            assert time.monotonic() < deadline, f"worker {pid} lives on without its driver"
+            time.sleep(0.01)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return "zombie" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False

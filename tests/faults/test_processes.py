@@ -1,0 +1,160 @@
+"""Drivers and workers killed, stopped and poisoned: the same command goes on, and the table is the same to the bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fault_support import (
+    FULL,
+    LONGER,
+    TRIALS,
+    children,
+    longer,
+    start,
+    stored,
+    uninterrupted,
+    wait_for,
+    wait_for_death,
+)
+from sweep_support import assert_same_results, tiny, write_yaml
+
+from hill_sim.engine import simulate
+from hill_sim.sweep import load_outcomes, run_sweep
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return uninterrupted(tmp_path_factory.mktemp("whole") / "tiny", longer())
+
+
+def reached(folder: Path, target: int) -> bool:
+    return stored(folder) >= target
+
+
+def test_kill_9_of_the_driver_again_and_again(tmp_path: Path) -> None:
+    """Each kill comes a random moment after a random number of trials was seen in the store."""
+    changes = {**LONGER, "seeds": 24 if FULL else 6}
+    spec, folder = write_yaml(tmp_path / "longer.yaml", **changes), tmp_path / "killed"
+    rng, kills = np.random.default_rng(0), 20 if FULL else 3
+    total = 64 * changes["seeds"]
+    for target in sorted(rng.integers(0, total - 192, kills).tolist()):
+        driver = start(spec, folder, workers=1 + int(rng.integers(2)))
+        wait_for(partial(reached, folder, target), driver)
+        workers = children(driver.pid)
+        try:
+            driver.wait(timeout=rng.uniform(0, 1.5))
+        except subprocess.TimeoutExpired:
+            driver.kill()
+        driver.communicate()
+        wait_for_death(workers)
+    kept = stored(folder)
+    summary = run_sweep(tiny(**changes), folder, backend="bmm", workers=2)
+    assert summary.ran == total - kept
+    assert_same_results(folder, uninterrupted(tmp_path / "whole", tiny(**changes)))
+
+
+def test_kill_9_of_a_worker_costs_only_its_batch(tmp_path: Path, whole: Path) -> None:
+    driver = start(write_yaml(tmp_path / "longer.yaml", **LONGER), tmp_path / "killed")
+    wait_for(lambda: stored(tmp_path / "killed") > 0, driver)
+    os.kill(children(driver.pid)[0], signal.SIGKILL)
+    out, err = driver.communicate(timeout=120)
+    assert driver.returncode == 0, err
+    assert f"{TRIALS} of {TRIALS} trials finished" in out
+    assert_same_results(tmp_path / "killed", whole)
+
+
+def test_ctrl_c_ends_the_batch_in_flight_and_says_how_to_go_on(tmp_path: Path) -> None:
+    driver = start(write_yaml(tmp_path / "longer.yaml", **LONGER), tmp_path / "stopped", workers=1)
+    wait_for(lambda: stored(tmp_path / "stopped") > 0, driver)
+    before = stored(tmp_path / "stopped")
+    driver.send_signal(signal.SIGINT)
+    out, err = driver.communicate(timeout=120)
+    assert driver.returncode == 130, err
+    assert f"to go on: hill-sim sweep {tmp_path / 'stopped'}" in err
+    assert "Traceback" not in err
+    done = int(re.search(rf"(\d+) of {TRIALS} trials finished", out)[1])  # type: ignore[index]
+    assert before <= done < TRIALS
+    assert done == stored(tmp_path / "stopped")
+    again = subprocess.run(
+        [sys.executable, "-m", "hill_sim.cli", "sweep", str(tmp_path / "stopped"), "--no-report", "--json"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(again.stdout)["ran"] == TRIALS - done
+
+
+def test_ctrl_c_twice_stops_at_once_and_leaves_no_process(tmp_path: Path) -> None:
+    driver = start(write_yaml(tmp_path / "longer.yaml", **LONGER), tmp_path / "stopped")
+    wait_for(lambda: stored(tmp_path / "stopped") > 0, driver)
+    workers = children(driver.pid)
+    driver.send_signal(signal.SIGINT)
+    assert driver.stderr is not None
+    while "Ctrl-C again stops at once" not in (line := driver.stderr.readline()):
+        assert line, "it never said so"
+    driver.send_signal(signal.SIGINT)
+    _, err = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    assert f"to go on: hill-sim sweep {tmp_path / 'stopped'}" in err or "goes on with the same command" in err
+    wait_for_death(workers)
+
+
+POISON = """
+import os
+class Deadly:
+    def edit(self, view, rng):
+        os._exit(3)
+"""
+
+
+def test_a_trial_that_kills_its_workers_is_named_and_the_rest_is_done(tmp_path: Path) -> None:
+    (tmp_path / "poison.py").write_text(POISON)
+    deadly = {"label": "deadly", "policy": f"{tmp_path}/poison.py:Deadly"}
+    spec = tiny(policies=["compactness", "separation", deadly], grid={"alpha": [0.5]}, seeds=1)
+    summary = run_sweep(spec, tmp_path / "new", backend="bmm", workers=1)
+    assert (len(summary.outcomes), summary.interrupted) == (3, False)
+    ((label, _, why),) = summary.failed
+    assert (label, why) == ("deadly", "3 workers died over this trial, the last one exit status 3")
+    without = tiny(policies=["compactness", "separation"], grid={"alpha": [0.5]}, seeds=1)
+    healthy = uninterrupted(tmp_path / "healthy", without)
+    table, expected = load_outcomes(tmp_path / "new"), load_outcomes(healthy)
+    done = table[table["status"] == "done"].set_index("key")["test_loss"]
+    assert done.to_dict() == expected.set_index("key")["test_loss"].to_dict()
+
+
+FAULTY = """
+from torch import nn
+
+class Faulty(nn.Sequential):
+    '''Raises after a while, whoever trains it.'''
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, n_classes))
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += self.training
+        if self.calls > 40:
+            raise ArithmeticError("a sensor broke")
+        return super().forward(x)
+"""
+
+
+def test_an_exception_in_training_ends_its_trials_and_no_others(tmp_path: Path) -> None:
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    cases = [{"name": "ours"}, {"name": "theirs", "fixed": {"model": f"{tmp_path}/faulty.py:Faulty"}}]
+    spec = tiny(policies=["compactness"], grid={"alpha": [0.5]}, seeds=2, cases=cases)
+    summary = run_sweep(spec, tmp_path / "new", backend="loop", workers=1)
+    table = load_outcomes(tmp_path / "new")
+    assert table.groupby("case")["status"].unique().map(list).to_dict() == {"ours": ["done"], "theirs": ["failed"]}
+    assert {why for _, _, why in summary.failed} == {"ArithmeticError: a sensor broke"}
+    assert run_sweep(spec, tmp_path / "new", simulate=simulate).ran == 0, "a failure is a finished trial"
