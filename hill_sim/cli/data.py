@@ -20,6 +20,7 @@ from hill_sim.tasks.base import load_anew
 from hill_sim.tasks.card import Fetch, description_of
 from hill_sim.tasks.files import data_root
 from hill_sim.tasks.floor import linear_floor
+from hill_sim.trial import plain
 
 
 def main(given: Data) -> int:
@@ -82,6 +83,7 @@ def _check(given: Data) -> int:
         rows = [[name, *(f"{part['groups'][i]:,}" for part in found["splits"].values())]
                 for i, name in enumerate(task.group_names)]  # fmt: skip
         print("\n" + table([task.card.groups if task.card and task.card.groups else "group", *found["splits"]], rows))
+    print("\n" + _recipes(found["recipes"]))
     print(f"\nloaded in {found['seconds']:.1f} s, {found['megabytes']:,.0f} MB, fingerprint {task.fingerprint}")
     if "floor" in found:
         print(f"floor: a linear model reaches {percent(found['floor'])} on the test split")
@@ -89,6 +91,16 @@ def _check(given: Data) -> int:
         if found.get(field):
             print(f"{field}: {found[field]}")
     return 0
+
+
+def _recipes(recipes: list[dict[str, Any]]) -> str:
+    """What each model is trained with; the first is the task's own choice."""
+    rows = []
+    for recipe in recipes:
+        options = ", ".join(f"{name} {value}" for name, value in recipe["model_options"].items())
+        rows.append([recipe["model"], options or "-", str(recipe["batch_size"]), recipe["optimizer"],
+                     f"{recipe['lr']:g}", f"{recipe['weight_decay']:g}", recipe["augment"] or "-"])  # fmt: skip
+    return _left(["model", "options", "batch", "optimizer", "lr", "decay", "augment"], rows)
 
 
 def _described(task: Task, seconds: float) -> dict[str, Any]:
@@ -110,6 +122,7 @@ def _described(task: Task, seconds: float) -> dict[str, Any]:
         "group_names": list(task.group_names),
         "groups_apart": task.groups_apart,
         "splits": splits,
+        "recipes": [plain(vars(recipe)) for recipe in (task.recipe, *task.other_recipes)],
         "fingerprint": task.fingerprint,
         "seconds": seconds,
         "megabytes": size / 1e6,

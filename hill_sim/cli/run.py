@@ -71,6 +71,8 @@ def main(given: Run) -> int:
     print(f"\ngain {points(middle)} points (interquartile mean over {len(gain)} seeds{interval})")
     info = runs.info
     print(f"{info['epochs_run']:,} of {info['epochs_asked']:,} epochs run, {info['seconds']:.1f} s, {info['backend']}")
+    for task, note in info["notes"].items():
+        print(f"about the data of {task}: {note}")
     for row in failures.itertuples():
         print(f"seed {row.seed} failed: {_last_line(str(row.error))}", file=sys.stderr)
     return 1 if len(failures) else 0

@@ -36,12 +36,14 @@ def make_backend(name: str, base: Base, device: torch.device) -> Backend:
     """
     if name != "auto" and name not in BACKENDS:
         raise unknown("backend", name, ["auto", *BACKENDS])
-    return _make(name, base.bucket, str(device), get_ident())
+    task = load_task(base.task, base.task_options)
+    return _make(name, base.bucket, str(device), get_ident(), task.input_shape, task.n_classes)
 
 
 @lru_cache(maxsize=64)
-def _make(name: str, bucket: Base, device: str, thread: int) -> Backend:
-    """One for each thread: a backend keeps a module, or the activations of the step under way."""
+def _make(name: str, bucket: Base, device: str, thread: int, shape: tuple[int, ...], classes: int) -> Backend:
+    """One for each thread: a backend keeps a module, or the activations of the step under way. One for each shape: the
+    data of a task may change while a process lives."""
     trial, task = bucket.initial_trial(), load_task(bucket.task, bucket.task_options)
     model = build_model(trial, task).to(device)
     if name != "auto":

@@ -15,13 +15,16 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import TypeAlias
 
+from torch.nn.modules.conv import _ConvNd
+
 from hill_sim.engine.arena import Layout
 from hill_sim.errors import InvalidInput
-from hill_sim.models.base import build_model, latent_width
+from hill_sim.models.base import activation_floats, build_model, latent_width
 from hill_sim.objective import mixing_weights
 from hill_sim.policy import HumanLimits, build_policy
 from hill_sim.presets import ObjectiveOptions
 from hill_sim.tasks import load_task, resolve
+from hill_sim.tasks.base import forget_changed
 from hill_sim.trial import CE_SCALED, Options, Trial
 
 PACK_BYTES = 10_000_000
@@ -137,7 +140,7 @@ class Plan:
         epochs_asked: of all unique trials, each trained alone.
         epochs_to_run: with shared segments.
         pmax: replicas in a population.
-        memory_bytes: estimate of the states held at the same time.
+        memory_bytes: estimate of the states and activations held at the same time.
     """
 
     trials: tuple[Trial, ...]
@@ -157,10 +160,12 @@ class Plan:
 
     @cached_property
     def memory_bytes(self) -> int:
-        """One population per level of the tree (parameters, two moments), one more with gradients; float32."""
+        """One population per level of the tree (parameters, two moments), one more with gradients, and a training
+        step's activations with their gradients; float32."""
         levels = max((len({s.start for s in root.walk()}) for root in self.roots), default=0)
-        floats = max((_floats_per_replica(root.base) for root in self.roots), default=0)
-        return self.pmax * floats * 4 * (3 * levels + 4)
+        floats = max((_size_of(root.base).parameters for root in self.roots), default=0)
+        step = max((_size_of(root.base).step(root.base.batch_size, self.pmax) for root in self.roots), default=0)
+        return 4 * (self.pmax * floats * (3 * levels + 4) + 2 * step)
 
     def __str__(self) -> str:
         twins = len(self.unique) - len(dict.fromkeys(trial.key for trial in self.trials))
@@ -168,7 +173,7 @@ class Plan:
         return (
             f"{len(self.trials):,} trials and {twins:,} twins; {self.epochs_asked:,} epochs asked, "
             f"{self.epochs_to_run:,} to run ({saved:.0%} shared); populations of up to {self.pmax}, "
-            f"about {self.memory_bytes / 2**20:,.0f} MiB of states"
+            f"about {self.memory_bytes / 2**20:,.0f} MiB of states and activations"
         )
 
 
@@ -187,6 +192,7 @@ def plan(trials: Sequence[Trial], *, pmax: int | str = "auto", share: bool = Tru
         raise InvalidInput(f"pmax: {pmax!r} is not an integer >= 1 or 'auto'")
     if isinstance(trials, Trial | str) or not isinstance(trials, Iterable):
         raise InvalidInput(f"trials: {type(trials).__name__} is not a list of hill_sim.Trial")
+    forget_changed()
     trials, resolved = list(trials), []
     for number, trial in enumerate(trials, start=1):
         if not isinstance(trial, Trial):
@@ -211,17 +217,17 @@ def plan(trials: Sequence[Trial], *, pmax: int | str = "auto", share: bool = Tru
 
 
 def _automatic_pmax(roots: Sequence[Segment]) -> int:
-    largest = max((_floats_per_replica(root.base) for root in roots), default=1)
+    largest = max((_size_of(root.base).parameters for root in roots), default=1)
     return min(max(PACK_BYTES // (16 * largest), PMAX_RANGE[0]), PMAX_RANGE[1])
 
 
 def _check_user(trial: Trial) -> None:
     limits = HumanLimits.from_options(trial.user)
     limits.check_classes(load_task(trial.task, Options(trial.task_options)).class_names)
+    _size_of(base_of(trial))
     for index in range(len(trial.interactions) if isinstance(trial.policy, tuple) else 1):
         name, options = trial.policy_at(index)
         _check_policy(name, options)
-    _check_model(trial.task, Options(trial.task_options), trial.model or "", Options(trial.model_options))
 
 
 @lru_cache(maxsize=1024)
@@ -229,17 +235,34 @@ def _check_policy(name: str, options: Options) -> None:
     build_policy(name, options)
 
 
+@dataclass(frozen=True)
+class _Size:
+    """Floats of one replica: its parameters, and what a training step keeps of each sample for the backward pass."""
+
+    parameters: int
+    activations: int
+    one_by_one: bool
+
+    def step(self, batch: int, replicas: int) -> int:
+        """Floats that a training step of a population keeps."""
+        return self.activations * batch * (1 if self.one_by_one else replicas)
+
+
+def _size_of(base: Base) -> _Size:
+    task = load_task(base.task, base.task_options)
+    return _sized(base.task, base.task_options, base.model, base.model_options, task.input_shape, task.n_classes)
+
+
 @lru_cache(maxsize=64)
-def _check_model(task: str, task_options: Options, model: str, model_options: Options) -> int:
-    """Floats of one replica's parameters, after checking that the model fits the task."""
+def _sized(
+    task: str, task_options: Options, model: str, model_options: Options, shape: tuple[int, ...], classes: int
+) -> _Size:
+    """A model's size, after checking that it fits the task. The task's shapes are there as the data may change."""
     data = load_task(task, task_options)
     module = build_model(Trial(task=task, task_options=task_options, model=model, model_options=model_options), data)
     latent_width(module, data, model)
-    return Layout.of(module.named_parameters()).size
-
-
-def _floats_per_replica(base: Base) -> int:
-    return _check_model(base.task, base.task_options, base.model, base.model_options)
+    convolves = any(isinstance(part, _ConvNd) for part in module.modules())  # those run in `loop`
+    return _Size(Layout.of(module.named_parameters()).size, activation_floats(module, data), convolves)
 
 
 @dataclass(frozen=True, eq=False)

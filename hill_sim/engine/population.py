@@ -36,7 +36,8 @@ class Data:
     @classmethod
     def of(cls, task: Task, dtype: torch.dtype, device: torch.device) -> Data:
         def put(*splits: Split) -> Split:
-            x = torch.cat([s.x for s in splits]).to(device, dtype)
+            x = torch.cat([s.x for s in splits]) if len(splits) > 1 else splits[0].x  # the training data as they are
+            x = x.to(device, dtype)
             return Split(x, torch.cat([s.y for s in splits]).to(device))
 
         return cls(put(task.train), put(task.validation, task.test), len(task.validation))

@@ -19,6 +19,7 @@ from hill_sim.errors import HillError, InvalidInput, Unavailable, unknown
 from hill_sim.kernels import dispatch
 from hill_sim.kernels.terms import Backend as KernelBackend
 from hill_sim.seeding import generator
+from hill_sim.tasks import notes_of
 from hill_sim.trial import Trial
 
 log = logging.getLogger("hill_sim.engine")
@@ -99,6 +100,7 @@ def simulate(
         "planning_seconds": planning,
         "seconds": time.perf_counter() - began,
         "torch": torch.__version__,
+        "notes": notes_of(planned.trials),
         **summary(results.values()),
     }
     if verify:

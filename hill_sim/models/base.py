@@ -46,6 +46,25 @@ def build_model(trial: Trial, task: Task) -> nn.Module:
     return model if registered else tapped_if_needed(model, layer, task.input_shape)
 
 
+def activation_floats(model: nn.Module, task: Task) -> int:
+    """Floats that a forward pass keeps of each sample for the backward pass, dropout left out."""
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    x = task.train.x[:2].clone().to(next(model.parameters()).dtype)
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = model.eval()(x)  # alive until the sum: freed storage would be counted once for two tensors
+        total = sum(kept.values())
+        del output
+    return total // (4 * len(x))
+
+
 def latent_width(model: nn.Module, task: Task, name: str) -> int:
     """H, after checking on two samples what the model returns, and that a user can reach it.
 

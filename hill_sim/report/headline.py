@@ -42,6 +42,12 @@ class Statement:
 
 def headline(study: Study) -> list[Statement]:
     """What the run says, most important first; nothing that its own intervals do not carry."""
+    notes = study.runs.info.get("notes", {})
+    cautions = [Statement("caution", "", f"{task}: {note}.") for task, note in notes.items()]
+    return cautions + _answer(study)
+
+
+def _answer(study: Study) -> list[Statement]:
     if study.trials.empty:
         return [Statement("none", "", "No trial with a user in this run.", detail="There is nothing to compare.")]
     if study.done.empty:

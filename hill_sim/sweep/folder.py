@@ -135,12 +135,14 @@ def load_results(path: Path | str) -> RunSet:
     with ResultStore(path / RESULTS, readonly=True) as store:
         rows = store.results()
         roles = {(item.case, item.label): item.role for item in expand(spec)} if spec.has_roles else {}
+        pinned = json.loads(store.meta("pinned") or "{}")
         info: dict[str, Any] = {
             "spec": spec.resolved(),
             "cases": [case for case, _, _ in rows],
             "labels": [label for _, label, _ in rows],
             "roles": [roles.get((case, label), "user") for case, label, _ in rows],
-            "pinned": json.loads(store.meta("pinned") or "{}"),
+            "pinned": pinned,
+            "notes": pinned.get("notes", {}),
             **store.totals(),
         }
     return RunSet(tuple(result for _, _, result in rows), info)

@@ -106,7 +106,9 @@ def run_sweep(
         chosen = None if (path / RESULTS).exists() else _chosen(places, device, backend)
         with RunFolder.claim(path, spec), _named_database_errors(path), ResultStore(path / RESULTS) as store:
             stored = json.loads(store.meta("pinned") or "null")
-            pinned = _confirmed(stored, device, backend) if stored else chosen or _chosen(places, device, backend)
+            pinned = (
+                _confirmed(stored, places, device, backend) if stored else chosen or _chosen(places, device, backend)
+            )
             store.set_meta({"pinned": json.dumps(pinned)})
             engine.update(device=pinned["device"], kernels=pinned["kernels"])
             if retry_failed:
@@ -145,7 +147,9 @@ def _resolved(planned: Sequence[Planned], pmax: int | str) -> dict[str, tuple[in
     return {trial.key: (position, item) for position, (trial, item) in enumerate(resolved.items())}
 
 
-def _confirmed(stored: dict[str, Any], device: str, backend: str) -> dict[str, Any]:
+def _confirmed(
+    stored: dict[str, Any], places: Mapping[str, tuple[int, Planned]], device: str, backend: str
+) -> dict[str, Any]:
     """What an earlier call pinned, if it can be had again; raises if something else is asked for by name."""
     began_with = {"device": {stored["device"]}, "backend": set(stored["backends"].values())}
     for name, asked in (("device", device), ("backend", backend)):
@@ -154,6 +158,10 @@ def _confirmed(stored: dict[str, Any], device: str, backend: str) -> dict[str, A
             raise InvalidInput(f"{name}: {asked!r} is not {was}, with which this sweep began")
     if stored["device"].startswith("cuda") and not _has_gpu():
         raise Unavailable("device: this sweep began on a GPU, and torch finds none here")
+    for task, fingerprint in _data(places)["data"].items():
+        if (was := stored.get("data", {}).get(task, fingerprint)) != fingerprint:
+            now_and_then = f"other data (fingerprint {fingerprint}) than this sweep began with ({was})"
+            raise InvalidInput(f"task {task}: {now_and_then}; bring those back, or choose another --out")
     for name, now in _versions().items():
         if stored[name] != now:
             log.warning("this sweep began under %s %s, here is %s: last bits may differ", name, stored[name], now)
@@ -176,7 +184,15 @@ def _chosen(places: Mapping[str, tuple[int, Planned]], device: str, backend: str
         if kind not in backends:
             backends[kind] = make_backend(backend, base_of(item.trial), torch.device(device)).name
     kernels = kernels_for("auto", torch.device(device).type)
-    return {"device": device, "backends": backends, "kernels": kernels, **_versions()}
+    return {"device": device, "backends": backends, "kernels": kernels, **_data(places), **_versions()}
+
+
+def _data(places: Mapping[str, tuple[int, Planned]]) -> dict[str, dict[str, str]]:
+    """Fingerprints of the tasks' data, and what must be known before concluding anything from them."""
+    from hill_sim.tasks import fingerprints_of, notes_of
+
+    trials = [item.trial for _, item in places.values()]
+    return {"data": fingerprints_of(trials), "notes": notes_of(trials)}
 
 
 def _versions() -> dict[str, str]:

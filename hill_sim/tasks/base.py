@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +30,10 @@ from torch import Tensor
 from hill_sim import registry
 from hill_sim.errors import InvalidInput, unknown
 from hill_sim.tasks.card import Card
-from hill_sim.tasks.files import data_root
+from hill_sim.tasks.files import data_root, noting_reads, stamps
 from hill_sim.trial import TWIN, Options, Trial
+
+_log = logging.getLogger(__name__)
 
 MIN_TRAIN = 2
 """Training samples of a class, at least: one has no spread, and no person can tell a class from it."""
@@ -189,7 +193,7 @@ def _repeated(names: tuple[str, ...]) -> str:
 
 
 def load_task(name: str, options: Options) -> Task:
-    """Load a task by name; tensors are kept for the next caller.
+    """Load a task by name; tensors are kept for the next caller, until `forget_changed` finds other files.
 
     Raises:
         InvalidInput: unknown task or option, or data that does not fit the protocol.
@@ -200,7 +204,40 @@ def load_task(name: str, options: Options) -> Task:
 
 @lru_cache(maxsize=8)
 def _load(name: str, options: Options, root: str) -> Task:
-    return load_anew(name, options)
+    with noting_reads() as paths:
+        task = load_anew(name, options)
+    file, _, _ = name.rpartition(":")
+    _FILES[name, options, root] = stamps(paths | ({Path(file).expanduser()} if file.endswith(".py") else set()))
+    return task
+
+
+_FILES: dict[tuple[str, Options, str], dict[Path, tuple[int, int]]] = {}
+"""What the tasks in memory were read from, and what those files were like then."""
+
+
+def forget_changed() -> None:
+    """Let go of tasks in memory if a file that one was read from has changed. `plan` calls it: what is planned is run
+    on the data as they are then, and not exchanged on the way."""
+    for (name, _, _), files in _FILES.items():
+        if changed := [path for path, before in files.items() if stamps([path])[path] != before]:
+            _log.warning("task %s: %s has changed, loaded again", name, changed[0])
+            _load.cache_clear()
+            _FILES.clear()
+            return
+
+
+def fingerprints_of(trials: Iterable[Trial]) -> dict[str, str]:
+    """The fingerprint of each task of some trials, by its name and options."""
+    tasks = dict.fromkeys((trial.task, Options(trial.task_options)) for trial in trials)
+    return {f"{name} {dict(options)}" if options else name: load_task(name, options).fingerprint
+            for name, options in tasks}  # fmt: skip
+
+
+def notes_of(trials: Iterable[Trial]) -> dict[str, str]:
+    """What must be known before concluding anything from some trials, by the names of their tasks."""
+    tasks = dict.fromkeys((trial.task, Options(trial.task_options)) for trial in trials)
+    cards = {name: load_task(name, options).card for name, options in tasks}
+    return {name: card.note for name, card in cards.items() if card is not None and card.note}
 
 
 def load_anew(name: str, options: Mapping[str, Any]) -> Task:

@@ -10,7 +10,9 @@ import hashlib
 import io
 import lzma
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +20,7 @@ from hill_sim.errors import InvalidInput, Unavailable
 from hill_sim.tasks.card import Card
 
 ROOT_VARIABLE = "HILL_SIM_DATA"
+_READ: ContextVar[set[Path] | None] = ContextVar("files read", default=None)
 
 
 def cache_root() -> Path:
@@ -54,8 +57,38 @@ def damaged(path: Path, problem: str) -> InvalidInput:
     return InvalidInput(f"{path}: {problem}")
 
 
+@contextmanager
+def noting_reads() -> Iterator[set[Path]]:
+    """Yields a set to which every file is added that is opened by this module, or noted, in the meantime."""
+    paths: set[Path] = set()
+    token = _READ.set(paths)
+    try:
+        yield paths
+    finally:
+        _READ.reset(token)
+
+
+def note_read(path: Path) -> None:
+    """For `noting_reads`: what comes out depends on this file."""
+    if (paths := _READ.get()) is not None:
+        paths.add(path)
+
+
+def stamps(paths: Iterable[Path]) -> dict[Path, tuple[int, int]]:
+    """When each file was last written, in nanoseconds, and its size; (-1, -1) for one that is gone."""
+    found = {}
+    for path in paths:
+        try:
+            status = path.stat()
+            found[path] = (status.st_mtime_ns, status.st_size)
+        except OSError:
+            found[path] = (-1, -1)
+    return found
+
+
 def open_binary(path: Path) -> IO[bytes]:
     """The bytes of a plain or `.xz` file as a stream. Damage in the compressed form shows when it is read."""
+    note_read(path)
     try:
         return lzma.open(path) if path.suffix == ".xz" else path.open("rb")
     except OSError as error:
@@ -98,6 +131,7 @@ def digest_of(paths: Iterable[Path]) -> str:
     """SHA-256 of names and contents (as they lie there, packed or not), in order of name: 64 hex digits."""
     total = hashlib.sha256()
     for path in sorted(paths, key=lambda p: p.name):
+        note_read(path)
         try:
             with path.open("rb") as stream:
                 total.update(path.name.encode() + b"\0" + hashlib.file_digest(stream, "sha256").digest())

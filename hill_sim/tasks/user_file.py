@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hill_sim.errors import InvalidInput
-from hill_sim.tasks.files import data_root
+from hill_sim.tasks.files import data_root, note_read
 
 
 def user_file(given: str, field: str) -> Path:
@@ -23,6 +23,7 @@ def user_file(given: str, field: str) -> Path:
     below = data_root() / path
     for candidate in (path, below):
         if candidate.is_file():
+            note_read(candidate)
             return candidate
     also = "" if path.is_absolute() else f" nor {below}"
     raise InvalidInput(f"{field}: no file {path}{also}")

@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from engine_support import differences
 from torch import Tensor
 
-from hill_sim.engine import simulate
+from hill_sim.engine import plan, simulate
 from hill_sim.engine.arena import Arena, Recipe
 from hill_sim.engine.backends import LoopBackend
 from hill_sim.engine.backends.modules import EVALUATED
 from hill_sim.engine.simulation import same_result
 from hill_sim.errors import InvalidInput
-from hill_sim.models.base import build_model
+from hill_sim.models.base import activation_floats, build_model
 from hill_sim.models.cnn import PaperCNN, SmallCNN
 from hill_sim.models.cnn1d import PaperCNN1d, SmallCNN1d
 from hill_sim.models.layout import channels_last
@@ -205,3 +205,14 @@ def test_a_model_that_is_named_gets_its_recipe() -> None:
     task = load_task(f"{NAME}:load", Options(shape=(3, 8, 8)))
     assert task.recipe_for(None) == task.recipe
     assert replace(task, other_recipes=()).recipe_for("mlp").batch_size == 16
+
+
+def test_what_a_step_keeps_of_a_sample_is_counted() -> None:
+    """A chain keeps its input and each hidden activation; the plan multiplies it by batch, replicas and gradients."""
+    task = load((4, 4), "mlp")
+    trial = resolve(Trial(task=f"{NAME}:load", task_options={"shape": (4, 4), "model": "mlp"}, model="mlp",
+                          model_options={"hidden": (7, 5)}))  # fmt: skip
+    assert activation_floats(build_model(trial, task), task) == 16 + 7 + 5
+    convnet, chain = (plan([blots(model=m)], pmax=4).memory_bytes for m in ("small_cnn", "mlp"))
+    model = build_model(resolve(blots()), load((3, 8, 8)))
+    assert convnet > 8 * 16 * activation_floats(model, load((3, 8, 8))) > chain / 4
