@@ -104,7 +104,7 @@ class Population:
             if self.projecting is not None:
                 self.projecting.step()
         means = (totals / n).numpy()
-        return np.column_stack([*means[:2], *self._evaluate(), *means[2:]])
+        return np.column_stack([*means[:2], *self.evaluate(), *means[2:]])
 
     def step(self, x: Tensor, y: Tensor, number: int) -> Tensor:
         """The epoch's optimiser step of this number (from 0) on x [P,B,...], y [P,B].
@@ -151,7 +151,7 @@ class Population:
             found.append(result.dlatents)
         return torch.cat(found) if len(found) > 1 else found[0] if found else None
 
-    def _evaluate(self) -> list[np.ndarray]:
+    def evaluate(self) -> list[np.ndarray]:
         """Losses and accuracies [P] on validation and test; keeps the logits."""
         held_out, n = self.data.held_out, self.data.n_validation
         self.held_out_logits = self.backend.evaluate_all(self.arena.part(slice(0, len(self))), held_out.x)

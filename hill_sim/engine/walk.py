@@ -8,7 +8,7 @@ before any interaction of its trials does.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -20,28 +20,19 @@ from hill_sim.engine.arena import Arena, Recipe
 from hill_sim.engine.choose import make_backend
 from hill_sim.engine.planning import Base, CrossEntropy, Human, Plan, Segment, base_of, sight_of
 from hill_sim.engine.population import Data, Population, human_slices
+from hill_sim.engine.prefixes import Prefix, PrefixCache
 from hill_sim.engine.projecting import ProjectionTrainer
+from hill_sim.engine.recall import Settings, Shelf
 from hill_sim.engine.results import EPOCH_COLUMNS, Interaction
 from hill_sim.engine.seat import OpenInteraction, ask, display_for, layout_coordinates, look, targets_of
 from hill_sim.engine.twins import Moment, TwinRecords, Validation
 from hill_sim.errors import HillError
-from hill_sim.kernels.terms import Backend as KernelBackend
 from hill_sim.models.base import build_model, latent_width
 from hill_sim.objective import Targets, mixing_weights
 from hill_sim.projection import fitted_projection, random_projection
 from hill_sim.tasks import Task, load_task
 
 _VALIDATION_ACCURACY = EPOCH_COLUMNS.index("validation_accuracy")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to run, as opposed to what: none of it may change a result beyond rounding."""
-
-    backend: str
-    kernels: KernelBackend
-    device: torch.device
-    dtype: torch.dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,14 +88,22 @@ GroupKey: TypeAlias = tuple[Base, int, bool, int]
 class Walker:
     """Runs a plan. `on_epochs(n)` is called with the replica-epochs just done."""
 
-    def __init__(self, plan: Plan, settings: Settings, on_epochs: Callable[[int], None] = lambda n: None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        settings: Settings,
+        on_epochs: Callable[[int], None] = lambda n: None,
+        prefixes: PrefixCache | None = None,
+    ) -> None:
         self._plan, self._settings, self._on_epochs = plan, settings, on_epochs
         self._waiting: dict[GroupKey, list[Waiting]] = {}
         self._twins = TwinRecords(plan)
+        self._shelf = Shelf(prefixes, plan, settings)
         self._data: tuple[Base, Data] | None = None
         for root in plan.roots:
             self._wait(Waiting(root, None))
         self.backends: dict[Base, str] = {}  # by bucket
+        self.epochs_recalled = 0  # that earlier calls had trained
 
     def _wait(self, item: Waiting) -> None:
         segment = item.segment
@@ -132,9 +131,28 @@ class Walker:
                 ready.append(self._prepare(item))
             except Exception:  # whatever a user's policy raises ends its trials, not the run
                 yield from self._fail(item.segment, item.source, traceback.format_exc())
-        ready.sort(key=_row_order)
-        if ready:
-            yield from self._train(ready)
+        new = []
+        for one in sorted(ready, key=_row_order):
+            kinds = one.path.projections if one.source else one.segment.projections
+            if states := self._shelf.states(one.segment, kinds):
+                yield from self._recall(one, states)
+            else:
+                new.append(one)
+        if new:
+            yield from self._train(new)
+
+    def _recall(self, item: Ready, states: Mapping[int, Prefix]) -> Iterator[tuple[int, RawResult]]:
+        """What `_train` would do with one cross-entropy segment, from its cached states."""
+        segment = item.segment
+        for epoch, state in states.items():
+            population = self._populate([item], self._shelf.arena(segment.base, state), epoch=epoch)
+            population.evaluate()
+            path = replace(item.path, projections=state.projections)
+            self._remember(population, 0, segment, path)
+        yield from self._settle(population, 0, item, path, state.epochs[segment.start :])
+        population.retire()
+        self.epochs_recalled += segment.end - segment.start
+        self._on_epochs(segment.end - segment.start)
 
     def _train(self, ready: list[Ready]) -> Iterator[tuple[int, RawResult]]:
         """Run segments of one group. If that raises, in halves, so that only those fail that cannot be trained."""
@@ -159,7 +177,7 @@ class Walker:
 
     def _epochs(self, ready: list[Ready]) -> tuple[Population, list[Path], np.ndarray]:
         """A trained population, what belongs to each of its rows, and their curves [P, epochs, columns]."""
-        population = self._populate(ready)
+        population = self._populate(ready, *self._started(ready))
         paths = [item.path for item in ready]
         curves: list[np.ndarray] = []
         for _ in range(ready[0].segment.start, ready[0].segment.end):
@@ -174,6 +192,7 @@ class Walker:
                 paths = [replace(path, projections=p) for path, p in zip(paths, projections, strict=True)]
             for row, item in enumerate(ready):
                 self._remember(population, row, item.segment, paths[row])
+                self._shelf.keep(population, row, item.segment, item.path.epochs, curves, paths[row].projections)
         return population, paths, np.stack(curves, axis=1)
 
     def _remember(self, population: Population, row: int, segment: Segment, path: Path) -> None:
@@ -213,27 +232,30 @@ class Walker:
         targets = targets_of(interaction, self._settings.dtype, self._settings.device)
         return Ready(segment, source, replace(path, past=(*path.past, interaction)), (targets, 0))
 
-    def _populate(self, ready: list[Ready]) -> Population:
-        bucket = ready[0].segment.base.bucket
+    def _started(self, ready: list[Ready]) -> tuple[Arena, ProjectionTrainer | None]:
+        """The states that segments start from: forked, or new."""
+        sources = [item.source for item in ready if item.source is not None]
+        if sources:
+            return Arena.gather([(source.population.arena, source.row) for source in sources]), None
         bases = [item.segment.base for item in ready]
+        bucket, task = bases[0].bucket, self._task(bases[0])
+        models = [build_model(base.initial_trial(), task) for base in bases]
+        params = [list(model.named_parameters()) for model in models]
+        buffers = [list(model.named_buffers()) for model in models]
         recipes = [Recipe(base.optimizer, base.lr, base.weight_decay) for base in bases]
-        settings, task = self._settings, self._task(bucket)
+        arena = Arena.create(params, buffers, recipes, self._settings.dtype, self._settings.device)
+        if not any("first-epoch" in item.segment.projections for item in ready):
+            return arena, None
+        width = latent_width(models[0], task, bucket.model)
+        rates, seeds = [base.lr for base in bases], [base.seed for base in bases]
+        return arena, ProjectionTrainer(seeds, width, task.n_classes, rates, arena.params)
+
+    def _populate(
+        self, ready: list[Ready], arena: Arena, projecting: ProjectionTrainer | None = None, epoch: int | None = None
+    ) -> Population:
+        bucket, settings = ready[0].segment.base.bucket, self._settings
         backend = make_backend(settings.backend, bucket, settings.device)
         self.backends[bucket] = backend.name
-        sources = [item.source for item in ready if item.source is not None]
-        projecting = None
-        if sources:
-            arena = Arena.gather([(source.population.arena, source.row) for source in sources])
-        else:
-            models = [build_model(base.initial_trial(), task) for base in bases]
-            params = [list(model.named_parameters()) for model in models]
-            buffers = [list(model.named_buffers()) for model in models]
-            arena = Arena.create(params, buffers, recipes, settings.dtype, settings.device)
-            if any("first-epoch" in item.segment.projections for item in ready):
-                width = latent_width(models[0], task, bucket.model)
-                rates = [base.lr for base in bases]
-                seeds = [base.seed for base in bases]
-                projecting = ProjectionTrainer(seeds, width, task.n_classes, rates, arena.params)
         regimes = [item.segment.regime for item in ready]
         options = [regime.objective if isinstance(regime, Human) else None for regime in regimes]
         return Population(
@@ -241,11 +263,11 @@ class Walker:
             backend=backend,
             data=self._data_of(bucket),
             batch_size=bucket.batch_size,
-            seeds=tuple(base.seed for base in bases),
+            seeds=tuple(item.segment.base.seed for item in ready),
             ce_weight=torch.tensor([_ce_weight(r) for r in regimes], dtype=settings.dtype, device=settings.device),
             augment=bucket.augment,
             kernels=settings.kernels,
-            epoch=ready[0].segment.start,
+            epoch=ready[0].segment.start if epoch is None else epoch,
             human=human_slices(options, [item.targets for item in ready]),
             projecting=projecting,
         )

@@ -23,7 +23,9 @@ def a_prefix(seed: int, floats: int = 64) -> Prefix:
 def same(a: Prefix, b: Prefix) -> bool:
     rows = all(torch.equal(getattr(a, n), getattr(b, n)) for n in ("params", "first", "second", "buffers"))
     projections = a.projections.keys() == b.projections.keys() and all(
-        torch.equal(x, y) for kind in a.projections for x, y in zip(a.projections[kind], b.projections[kind], strict=True)
+        torch.equal(x, y)
+        for kind in a.projections
+        for x, y in zip(a.projections[kind], b.projections[kind], strict=True)
     )
     return rows and projections and a.steps == b.steps and np.array_equal(a.epochs, b.epochs, equal_nan=True)
 
@@ -65,7 +67,9 @@ def test_the_folder_keeps_to_its_limit(tmp_path: Path, writers: int) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "foreign"])
-def test_a_damaged_entry_is_as_if_it_were_not_there(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_entry_is_as_if_it_were_not_there(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     PrefixCache(tmp_path).put("a", a_prefix(1))
     (path,) = tmp_path.iterdir()
     content = bytearray(path.read_bytes())
