@@ -110,6 +110,12 @@ def human_gradient(options: ObjectiveOptions, latents: Tensor, y: Tensor, target
     return HumanGradient(value, scale, dlatents, kappa)
 
 
+def human_loss(options: ObjectiveOptions, latents: Tensor, y: Tensor, targets: Targets,
+               backend: Backend = "auto") -> Tensor:  # fmt: skip
+    """L_human [P], unweighted, on latents [P,B,H] with labels y [P,B]."""
+    return _human_terms(options, _coordinates(options, latents, targets).z, y, targets, backend)[0]
+
+
 def _is_fused(options: ObjectiveOptions, latents: Tensor, backend: Backend) -> bool:
     """The C++ of csrc/kernels/human.h does it all in one pass, where the coordinates are affine in the latents."""
     affine = options.coordinates != "latent" and options.terms == "structure"
@@ -131,8 +137,7 @@ def _fused(options: ObjectiveOptions, latents: Tensor, y: Tensor, targets: Targe
 def _in_torch(options: ObjectiveOptions, latents: Tensor, y: Tensor, targets: Targets, weight: Tensor, lam: Tensor,
               backend: Backend) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """L_human [P], scale [P], and the gradient [P,B,H] of weight * L_human + lam |1 - scale| at the latents."""
-    raw = torch.baddbmm(targets.bias.unsqueeze(1), latents, targets.weight.mT)
-    coordinates = _Standardised(raw, latents) if options.coordinates == "latent" else _Affine(raw, targets)
+    coordinates = _coordinates(options, latents, targets)
     value, dz = _human_terms(options, coordinates.z, y, targets, backend)
     dz = weight[:, None, None] * dz
     scale = torch.full_like(weight, torch.nan)
@@ -140,6 +145,12 @@ def _in_torch(options: ObjectiveOptions, latents: Tensor, y: Tensor, targets: Ta
         scale, dscale = _scale(coordinates.z, targets.scale0)
         dz = dz + (lam * torch.sign(scale - 1.0))[:, None, None] * dscale
     return value, scale, coordinates.backward(dz, targets)
+
+
+def _coordinates(options: ObjectiveOptions, latents: Tensor, targets: Targets) -> _Standardised | _Affine:
+    """The latents in the layout's coordinates."""
+    raw = torch.baddbmm(targets.bias.unsqueeze(1), latents, targets.weight.mT)
+    return _Standardised(raw, latents) if options.coordinates == "latent" else _Affine(raw, targets)
 
 
 def _human_terms(options: ObjectiveOptions, z: Tensor, y: Tensor, targets: Targets,

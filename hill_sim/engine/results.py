@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -32,14 +32,24 @@ mean scale_model; both are NaN before the first interaction and for the twin."""
 class Outcome:
     """How one trial ended, on the test split, and against its twin. Accuracies, recalls and rates are in [0,1].
 
+    Every measure is defined in `hill_sim.risk` and in docs/risk.md: formula, range, which way is worse, source.
+
     Attributes:
         status: `done`, or `failed` with the traceback in `error` and NaN in every measure.
         generalisation_gap: training accuracy (eval mode, labels as trained on) minus test accuracy.
         recall_disparity: largest minus smallest class recall.
+        ece, brier: calibration of the softmax probabilities.
         gain: test accuracy minus the twin's.  `*_change`: the trial's measure minus the twin's.
         churn: share of test samples predicted differently from the twin.
         negative_flips: share that the twin had right and the trial has wrong; `positive_flips` the reverse.
         class_recall, class_gain: per class, and minus the twin's.
+        group_accuracy, group_gain: per group of the task (subject, speaker), and minus the twin's; empty without any.
+        worst_group, group_gap: the lowest group accuracy, and how far the highest is above it.
+        human_loss_train, human_loss_test: L_human with the targets of the last interaction, each split as one batch;
+            human_fit_gap: test minus train, how much better the user's wish is met on the samples trained on.
+        directed_confusion: rise of confusion between classes that the user pulled together, beyond that of the others.
+        imprint: how far classes went towards where the user wanted them, as a share of the way, net of the twin.
+        conflict_index: how much successive edits take each other back, in [-1,1].
         edited_interactions, gestures: how many interactions changed something, and with how many gestures in all.
     """
 
@@ -56,22 +66,38 @@ class Outcome:
     worst_class: int = -1
     recall_disparity: float = float("nan")
     generalisation_gap: float = float("nan")
+    ece: float = float("nan")
+    brier: float = float("nan")
+    worst_group: float = float("nan")
+    group_gap: float = float("nan")
+    human_loss_train: float = float("nan")
+    human_loss_test: float = float("nan")
+    human_fit_gap: float = float("nan")
+    imprint: float = float("nan")
+    conflict_index: float = float("nan")
     twin_test_accuracy: float = float("nan")
     gain: float = float("nan")
     macro_f1_change: float = float("nan")
     worst_recall_change: float = float("nan")
     recall_disparity_change: float = float("nan")
     generalisation_gap_change: float = float("nan")
+    ece_change: float = float("nan")
+    brier_change: float = float("nan")
+    worst_group_change: float = float("nan")
+    group_gap_change: float = float("nan")
+    directed_confusion: float = float("nan")
     churn: float = float("nan")
     negative_flips: float = float("nan")
     positive_flips: float = float("nan")
     class_recall: tuple[float, ...] = ()
     class_gain: tuple[float, ...] = ()
+    group_accuracy: tuple[float, ...] = ()
+    group_gain: tuple[float, ...] = ()
     edited_interactions: int = 0
     gestures: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "class_recall": list(self.class_recall), "class_gain": list(self.class_gain)}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Outcome:

@@ -27,8 +27,10 @@ from hill_sim.engine.results import EPOCH_COLUMNS, Interaction
 from hill_sim.engine.seat import OpenInteraction, ask, display_for, layout_coordinates, look, targets_of
 from hill_sim.engine.twins import Moment, TwinRecords, Validation
 from hill_sim.errors import HillError
+from hill_sim.kernels.terms import Backend as KernelBackend
 from hill_sim.models.base import build_model, latent_width
-from hill_sim.objective import Targets, mixing_weights
+from hill_sim.objective import Targets, human_loss, mixing_weights
+from hill_sim.presets import ObjectiveOptions
 from hill_sim.projection import fitted_projection, random_projection
 from hill_sim.tasks import Task, load_task
 
@@ -43,6 +45,8 @@ class RawResult:
     interactions: tuple[Interaction, ...] = ()
     test_logits: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     train_accuracy: float = float("nan")
+    human_loss_train: float = float("nan")
+    human_loss_test: float = float("nan")
     error: str = ""
 
 
@@ -308,7 +312,7 @@ class Walker:
         if path.past and (segment.finished or any(child.edited for child in segment.children)):
             ended = replace(path, closed=(*path.closed, self._close(population, row, segment, path.past[-1])))
         if segment.finished:
-            result = self._result(population, row, ended)
+            result = self._result(population, row, segment, ended)
             for trial in segment.finished:
                 yield trial, result
         for child in segment.children:
@@ -320,14 +324,24 @@ class Walker:
         kappa = float(found[0].kappa[found[1]]) if found else float("nan")
         return interaction.close(latents, self._twins.at(segment.base, segment.end), kappa)
 
-    def _result(self, population: Population, row: int, path: Path) -> RawResult:
+    def _result(self, population: Population, row: int, segment: Segment, path: Path) -> RawResult:
         data = population.data
-        logits = population.outputs(row, data.train.x)[0]
+        logits, latents = population.outputs(row, data.train.x)
+        train_loss, test_loss = float("nan"), float("nan")
+        found = population.targets_of(row)
+        if found is not None and isinstance(segment.regime, Human):  # the last targets, each split as one batch
+            targets, test = found[0].rows(slice(found[1], found[1] + 1)), slice(data.n_validation, None)
+            test_latents = population.outputs(row, data.held_out.x[test])[1]
+            for_user = segment.regime.objective, targets, population.kernels
+            train_loss = _human_loss(latents, data.train.y, *for_user)
+            test_loss = _human_loss(test_latents, data.held_out.y[test], *for_user)
         return RawResult(
             epochs=np.concatenate(path.epochs),
             interactions=path.closed,
             test_logits=population.held_out_logits[row, data.n_validation :].double().cpu().numpy(),
             train_accuracy=float((logits.argmax(-1) == data.train.y).double().mean()),
+            human_loss_train=train_loss,
+            human_loss_test=test_loss,
         )
 
     def _fail(
@@ -359,6 +373,13 @@ def _ce_weight(regime: CrossEntropy | Human) -> float:
     if isinstance(regime, CrossEntropy):
         return regime.weight
     return mixing_weights(regime.objective, regime.alpha)[0]
+
+
+def _human_loss(
+    latents: Tensor, y: Tensor, options: ObjectiveOptions, targets: Targets, kernels: KernelBackend
+) -> float:
+    """L_human of one replica on latents [N,H] with labels [N]."""
+    return float(human_loss(options, latents.unsqueeze(0), y.unsqueeze(0), targets, kernels))
 
 
 def _row_order(item: Ready) -> tuple[bool, str]:

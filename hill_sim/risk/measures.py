@@ -1,10 +1,15 @@
-"""Measures of predictions, alone and against the twin's: N samples, C classes, rates and accuracies in [0,1]."""
+"""Measures of predictions, alone and against the twin's: [N] predictions and labels, C classes. All are in [0,1]."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from hill_sim.types import Array
+
+
+def accuracy(predictions: Array, labels: Array) -> float:
+    """Share of samples predicted right. More is better."""
+    return float(np.mean(predictions == labels))
 
 
 def class_recalls(predictions: Array, labels: Array, n_classes: int) -> Array:

@@ -48,6 +48,7 @@ class Alone:
     views: list[LatentView] = field(default_factory=list)
     layouts: list[TargetLayout] = field(default_factory=list)
     kappas: list[float] = field(default_factory=list)
+    human_losses: list[float] = field(default_factory=lambda: [float("nan")] * 2)
 
 
 class Training:
@@ -99,6 +100,8 @@ class Training:
                     found.kappas.append(self.kappa)
                 self.interact(epoch, found)
         found.kappas.append(self.kappa)
+        if self.target is not None:
+            found.human_losses = [self.human_loss(split) for split in (self.task.train, self.task.test)]
         found.curves, found.test_logits = np.array(curves), self.outputs(self.task.test.x)[0].numpy()
         return found
 
@@ -131,6 +134,12 @@ class Training:
     def held_out(self, split: Any) -> list[float]:
         logits = self.outputs(split.x)[0]
         return [float(F.cross_entropy(logits, split.y)), float((logits.argmax(1) == split.y).double().mean())]
+
+    def human_loss(self, split: Any) -> float:
+        """L_human with the last targets, the whole split as one batch."""
+        assert self.target is not None
+        z = coordinates(self.options, self.outputs(split.x)[1], self.target)
+        return float(human_loss(self.options, z, split.y.tolist(), self.target))
 
     def freeze(self) -> tuple[Tensor, Tensor]:
         """The projection, after epoch 1."""
@@ -221,6 +230,8 @@ def test_a_float64_population_equals_plain_training(backend: str, number: int) -
     assert not raw.error
     np.testing.assert_allclose(raw.epochs, expected.curves, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(raw.test_logits, expected.test_logits, rtol=1e-12, atol=1e-12)
+    losses = [raw.human_loss_train, raw.human_loss_test]
+    np.testing.assert_allclose(losses, expected.human_losses, rtol=1e-10, atol=1e-12)
     assert len(raw.interactions) == len(expected.views)
     for item, view, layout, kappa in zip(
         raw.interactions, expected.views, expected.layouts, expected.kappas, strict=False
