@@ -99,6 +99,8 @@ def objective_options(given: str | Mapping[str, Any]) -> ObjectiveOptions:
     Raises:
         InvalidInput: unknown preset, option or value, with the nearest name.
     """
+    if isinstance(given, str) and given in PRESETS:
+        return PRESETS[given]
     changes = {"preset": given} if isinstance(given, str) else dict(given)
     preset = changes.pop("preset", "hill")
     if preset not in PRESETS:

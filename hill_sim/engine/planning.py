@@ -188,20 +188,8 @@ def plan(trials: Sequence[Trial], *, pmax: int | str = "auto", share: bool = Tru
     Raises:
         InvalidInput: naming the first trial (from 1) that cannot be run, and the field.
     """
-    if pmax != "auto" and (not isinstance(pmax, int) or isinstance(pmax, bool) or pmax < 1):
-        raise InvalidInput(f"pmax: {pmax!r} is not an integer >= 1 or 'auto'")
-    if isinstance(trials, Trial | str) or not isinstance(trials, Iterable):
-        raise InvalidInput(f"trials: {type(trials).__name__} is not a list of hill_sim.Trial")
-    forget_changed()
-    trials, resolved = list(trials), []
-    for number, trial in enumerate(trials, start=1):
-        if not isinstance(trial, Trial):
-            raise InvalidInput(f"trial {number}: {type(trial).__name__} is not a hill_sim.Trial")
-        try:
-            resolved.append(resolve(trial))
-            _check_user(resolved[-1])
-        except InvalidInput as error:
-            raise InvalidInput(f"trial {number} of {len(trials)}: {error}") from error
+    check_pmax(pmax)
+    resolved = resolve_all(trials)
     positions: dict[Trial, int] = {}
     for trial in resolved:
         positions.setdefault(trial, len(positions))
@@ -214,6 +202,33 @@ def plan(trials: Sequence[Trial], *, pmax: int | str = "auto", share: bool = Tru
     roots = tuple(_roots(programs, share))
     size = _automatic_pmax(roots) if pmax == "auto" else int(pmax)
     return Plan(tuple(resolved), unique, twins, roots, _watched(programs), size)
+
+
+def check_pmax(pmax: int | str) -> None:
+    """Raise InvalidInput unless `pmax` is "auto" or an integer >= 1."""
+    if pmax != "auto" and (not isinstance(pmax, int) or isinstance(pmax, bool) or pmax < 1):
+        raise InvalidInput(f"pmax: {pmax!r} is not an integer >= 1 or 'auto'")
+
+
+def resolve_all(trials: Sequence[Trial]) -> list[Trial]:
+    """Each trial with every default filled in, after checking that it can be run.
+
+    Raises:
+        InvalidInput: naming the first trial (from 1) that cannot be run, and the field.
+    """
+    if isinstance(trials, Trial | str) or not isinstance(trials, Iterable):
+        raise InvalidInput(f"trials: {type(trials).__name__} is not a list of hill_sim.Trial")
+    forget_changed()
+    trials, resolved = list(trials), []
+    for number, trial in enumerate(trials, start=1):
+        if not isinstance(trial, Trial):
+            raise InvalidInput(f"trial {number}: {type(trial).__name__} is not a hill_sim.Trial")
+        try:
+            resolved.append(resolve(trial))
+            _check_user(resolved[-1])
+        except InvalidInput as error:
+            raise InvalidInput(f"trial {number} of {len(trials)}: {error}") from error
+    return resolved
 
 
 def _automatic_pmax(roots: Sequence[Segment]) -> int:

@@ -25,6 +25,7 @@ from hill_sim.errors import InvalidInput, Unavailable
 from hill_sim.sweep.expand import expand
 from hill_sim.sweep.spec import SweepSpec
 from hill_sim.sweep.store import ResultStore
+from hill_sim.sweep.table import outcomes_table
 
 SPEC, RESULTS, TABLE, LOCK = "sweep.yaml", "results.sqlite", "results.parquet", ".lock"
 _HEADER = "# What this folder holds, written by hill-sim. To go on where it stopped: hill-sim sweep THIS_FOLDER\n"
@@ -153,11 +154,7 @@ def load_outcomes(path: Path | str) -> pd.DataFrame:
     path = Path(path)
     read_spec(path)
     with ResultStore(path / RESULTS, readonly=True) as store:
-        rows = store.results(curves=False)
-    table = RunSet(tuple(result for _, _, result in rows)).outcomes
-    table.insert(0, "label", [label for _, label, _ in rows])
-    table.insert(0, "case", [case for case, _, _ in rows])
-    return table
+        return outcomes_table(store.texts())
 
 
 def export(path: Path) -> pd.DataFrame:

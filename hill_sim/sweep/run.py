@@ -138,9 +138,10 @@ def run_sweep(
 
 def _resolved(planned: Sequence[Planned], pmax: int | str) -> dict[str, tuple[int, Planned]]:
     """Each trial with all defaults filled in, by its key, with its place in the sweep. Checks that all can be run."""
-    from hill_sim.engine import plan  # late: torch, while the workers import it too
+    from hill_sim.engine.planning import check_pmax, resolve_all  # late: torch, while the workers import it too
 
-    trials = plan([item.trial for item in planned], pmax=pmax).trials
+    check_pmax(pmax)
+    trials = resolve_all([item.trial for item in planned])
     resolved: dict[Trial, Planned] = {}
     for item, trial in zip(planned, trials, strict=True):
         resolved.setdefault(trial, Planned(trial, item.case, item.label))

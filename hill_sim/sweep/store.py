@@ -16,7 +16,7 @@ import contextlib
 import json
 import sqlite3
 import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -171,23 +171,22 @@ class ResultStore:
         ).fetchone()
         return {"batches": int(row[0]), "epochs_asked": int(row[1]), "epochs_run": int(row[2]), "seconds": row[3]}
 
-    def results(
-        self, keys: Collection[str] | None = None, *, curves: bool = True
-    ) -> list[tuple[str, str, TrialResult]]:
-        """Case, label and result of all finished trials, or of those asked for, in the order of the sweep.
+    def texts(self) -> Iterator[tuple[str, str, str, str]]:
+        """Case, label, and the JSON of trial and outcome, of all finished trials in the order of the sweep."""
+        yield from self._db.execute("SELECT case_name, label, trial, outcome FROM trials ORDER BY position")
 
-        With `curves=False` only trial and outcome are read: what a table of outcomes needs, a tenth of the memory.
-        """
-        blobs = "epochs, predictions, confidences" if curves else "NULL, NULL, NULL"
+    def results(self, keys: Collection[str] | None = None) -> list[tuple[str, str, TrialResult]]:
+        """Case, label and result of all finished trials, or of those asked for, in the order of the sweep."""
         interactions: dict[str, list[Interaction]] = {}
-        if curves:
-            for key, data in self._db.execute("SELECT key, data FROM interactions ORDER BY key, number"):
-                if keys is None or key in keys:
-                    interactions.setdefault(key, []).append(Interaction.from_dict(json.loads(zlib.decompress(data))))
-        rows = self._db.execute(f"SELECT key, case_name, label, trial, outcome, {blobs} FROM trials ORDER BY position")
+        for key, data in self._db.execute("SELECT key, data FROM interactions ORDER BY key, number"):
+            if keys is None or key in keys:
+                interactions.setdefault(key, []).append(Interaction.from_dict(json.loads(zlib.decompress(data))))
+        columns = "key, case_name, label, trial, outcome, epochs, predictions, confidences"
         return [
             (case, label, _result(trial, outcome, arrays, interactions.get(key, [])))
-            for key, case, label, trial, outcome, *arrays in rows
+            for key, case, label, trial, outcome, *arrays in self._db.execute(
+                f"SELECT {columns} FROM trials ORDER BY position"
+            )
             if keys is None or key in keys
         ]
 
@@ -203,16 +202,12 @@ def _columns(result: TrialResult) -> tuple[str, str, bytes, bytes, bytes]:
     )
 
 
-def _result(
-    trial: str, outcome: str, arrays: Sequence[bytes | None], interactions: Sequence[Interaction]
-) -> TrialResult:
-    bare = TrialResult(trial=Trial.from_json(trial), outcome=Outcome.from_dict(json.loads(outcome)))
-    epochs, predictions, confidences = (None if blob is None else zlib.decompress(blob) for blob in arrays)
-    if epochs is None or predictions is None or confidences is None:
-        return bare
+def _result(trial: str, outcome: str, arrays: Sequence[bytes], interactions: Sequence[Interaction]) -> TrialResult:
+    epochs, predictions, confidences = (zlib.decompress(blob) for blob in arrays)
     curves = np.frombuffer(epochs, dtype="<f8").reshape(len(EPOCH_COLUMNS), -1)
-    return replace(
-        bare,
+    return TrialResult(
+        trial=Trial.from_json(trial),
+        outcome=Outcome.from_dict(json.loads(outcome)),
         epochs=dict(zip(EPOCH_COLUMNS, curves.tolist(), strict=True)) if curves.size else {},
         interactions=tuple(interactions),
         predictions=np.frombuffer(predictions, dtype="<i4").astype(np.int64),

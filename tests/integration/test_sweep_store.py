@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sweep_support import assert_same_runs, tiny
 
@@ -16,6 +18,7 @@ from hill_sim.engine.results import RunSet
 from hill_sim.errors import InvalidInput
 from hill_sim.sweep import Planned, expand
 from hill_sim.sweep.store import SCHEMA_VERSION, ResultStore
+from hill_sim.sweep.table import outcomes_table
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +100,26 @@ def test_a_reader_sees_whole_batches_while_the_writer_writes(store: ResultStore,
             reader.set_meta({"a": "b"})
 
 
-def test_curves_can_be_left_out(store: ResultStore, runs: RunSet) -> None:
+def test_the_table_from_texts_is_the_table_from_results(store: ResultStore, runs: RunSet) -> None:
     store.add(runs.results, places(runs), views=[0], info={})
-    light = [result for _, _, result in store.results(curves=False)]
-    assert [r.outcome.key for r in light] == [r.outcome.key for r in runs.results]
-    assert all(not r.epochs and not r.interactions and not len(r.predictions) for r in light)
+    table = outcomes_table(store.texts())
+    assert table["case"].eq("case").all()
+    assert table["label"].tolist() == [f"user {i}" for i in range(len(runs.results))]
+    pd.testing.assert_frame_equal(table.drop(columns=["case", "label"]), runs.outcomes, check_exact=True)
+
+
+def test_the_table_gives_what_an_older_hill_sim_did_not_know_its_default() -> None:
+    trial = {"task": "digits", "policy": ["hold", "compactness"], "interactions": [1, 2], "epochs": 3}
+    table = outcomes_table([("", "both", json.dumps(trial), '{"key": "a", "twin_key": "b", "dropped": 1}')])
+    row = table.iloc[0]
+    assert (row["policy"], row["interactions"], row["lam"], row["status"]) == (
+        "hold > compactness",
+        "[1, 2]",
+        0.1,
+        "done",
+    )
+    assert np.isnan(row["gain"])
+    assert "dropped" not in table
 
 
 def test_a_file_of_another_schema_says_which(store: ResultStore) -> None:

@@ -1,0 +1,156 @@
+"""`hill-sim bench sweep`: what a sweep costs beside its trainings, and what more workers bring.
+
+`scale` runs sweeps of growing size with an engine stub, so that expanding, planning, packing, storing, exporting and
+resuming are all that is timed; each size in a process of its own, for its peak memory. `workers` trains one sweep for
+real with one process and with two, `ray` with as many Ray workers as processes: ratios of the same run.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hill_sim.bench.engine import environment
+from hill_sim.config import validated
+from hill_sim.engine.results import EPOCH_COLUMNS, Interaction, Outcome, RunSet, TrialResult
+from hill_sim.registry import STRATEGIES
+from hill_sim.sweep.run import run_sweep
+from hill_sim.sweep.spec import SweepSpec
+from hill_sim.trial import Trial
+from hill_sim.types import Edit, MoveCenter
+
+SEEDS = 20
+
+
+@dataclass(frozen=True)
+class SweepBench:
+    """Benchmark sweeps.
+
+    Attributes:
+        cases: of `scale`, `workers` and `ray`.
+        trials: sizes of the `scale` case.
+        out: a CSV file to write; its folder is made.
+        repeats: of the real sweeps; the minimum counts.
+    """
+
+    cases: tuple[str, ...] = ("scale", "workers", "ray")
+    trials: tuple[int, ...] = (1_000, 10_000, 100_000)
+    out: Path | None = None
+    repeats: int = 3
+
+
+def main(args: SweepBench) -> pd.DataFrame:
+    """Run the cases, print the table, write the CSV; returns the table."""
+    rows: list[dict[str, Any]] = []
+    for case in args.cases:
+        if case == "scale":
+            rows += [_alone(_scale, size) for size in args.trials]
+        else:
+            rows += _real(case, args.repeats)
+        print(pd.DataFrame(rows).to_string(index=False, float_format=lambda v: f"{v:.3g}", na_rep=""), flush=True)
+    table = pd.DataFrame(rows)
+    for name, value in environment().items():
+        table[name] = value
+    if args.out is not None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(args.out, index=False)
+        print(f"written: {args.out}")
+    return table
+
+
+def grid(trials: int) -> SweepSpec:
+    """Digits: six strategies and 20 seeds over as many alphas as make `trials` trials, or a few more."""
+    alphas = -(-trials // (len(STRATEGIES) * SEEDS))
+    return validated(
+        SweepSpec,
+        {
+            "name": f"grid-{trials}",
+            "fixed": {"task_options": {"train_per_class": 20, "label_noise": 0.1}},
+            "grid": {"alpha": [round(0.95 * step / alphas, 6) for step in range(1, alphas + 1)]},
+            "policies": list(STRATEGIES),
+            "seeds": SEEDS,
+        },
+        "bench",
+    )
+
+
+def stub(trials: Sequence[Trial], **options: Any) -> RunSet:
+    """In place of `simulate`: results of the usual size, of no meaning, from nothing but the trial."""
+    return RunSet(tuple(_result(trial) for trial in trials), {"epochs_asked": 45 * len(trials), "epochs_run": 0})
+
+
+def _result(trial: Trial) -> TrialResult:
+    epochs, interactions, predictions, confidences = _arrays()
+    accuracy = int(trial.key[:4], 16) / 2**16
+    outcome = Outcome(
+        trial.key, trial.twin().key, test_accuracy=accuracy, gain=accuracy - 0.5, class_recall=(accuracy,) * 10
+    )
+    return TrialResult(trial, outcome, epochs, interactions, predictions, confidences)
+
+
+@lru_cache
+def _arrays() -> tuple[dict[str, list[float]], tuple[Interaction, ...], np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    points, ids, centers = rng.normal(size=(100, 2)), np.arange(100), rng.normal(size=(10, 2))
+    edit = Edit([MoveCenter(label, (0.5, 0.5)) for label in range(10)])
+    interactions = tuple(
+        Interaction(epoch, "stub", edit, 0.5, points, points, points, ids % 10, ids % 10, ids, centers,
+                    np.ones(10), np.ones(10, dtype=bool), 1.0, 0.0)
+        for epoch in (25, 30, 35, 40)
+    )  # fmt: skip
+    curves = {name: rng.random(45).tolist() for name in EPOCH_COLUMNS}
+    return curves, interactions, rng.integers(0, 10, 360), rng.random(360).astype(np.float32)
+
+
+def _scale(size: int) -> dict[str, Any]:
+    spec = grid(size)
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = []
+        for _ in range(2):  # run, then open what is finished
+            began = time.perf_counter()
+            summary = run_sweep(spec, folder, workers=2, backend="bmm", device="cpu", progress=False, simulate=stub)
+            seconds.append(time.perf_counter() - began)
+    return {
+        "case": "scale",
+        "trials": summary.trials,
+        "seconds": seconds[0],
+        "ms_per_trial": 1e3 * seconds[0] / summary.trials,
+        "resume_seconds": seconds[1],
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def _real(case: str, repeats: int) -> list[dict[str, Any]]:
+    """One sweep with one worker and with two, or with two local workers and two of Ray."""
+    spec = grid(960)
+    options: list[dict[str, Any]] = [{"workers": 1}, {"workers": 2}]
+    if case == "ray":
+        options = [{"workers": 2}, {"workers": 2, "executor": "ray"}]
+    best = [float("inf")] * 2
+    for _ in range(repeats):
+        for index, chosen in enumerate(options):
+            with tempfile.TemporaryDirectory() as folder:
+                summary = run_sweep(spec, folder, backend="bmm", device="cpu", progress=False, **chosen)
+            best[index] = min(best[index], summary.seconds)
+    return [
+        {"case": case, "trials": summary.trials, "workers": chosen["workers"],
+         "executor": chosen.get("executor", "local"), "seconds": seconds, "speed_ratio": best[0] / seconds}
+        for chosen, seconds in zip(options, best, strict=True)
+    ]  # fmt: skip
+
+
+def _alone(measure: Any, *arguments: Any) -> Any:
+    """In a fresh process: its memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure, *arguments).result()
