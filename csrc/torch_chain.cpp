@@ -134,13 +134,13 @@ std::tuple<Tensor, Tensor> softmax_cross_entropy(const Tensor& logits_in, const 
 }
 
 // One step's human term in affine coordinates (kernels/human.h): latents [P, B, H], of which only the replicas need not be
-// dense, y [P, B], weight [P, 2, H], bias and origin [P, 2], unit, w, lam [P], scale0 [P] or none, and the targets of the
-// structure loss -> structure [P] unweighted by w, scale [P], dlatents [P, B, H].
+// dense, y [P, B], weight [P, 2, H], bias and origin [P, 2], unit, w, lam [P], scale0 [P] or none, the targets of the
+// structure loss, and trust [P, C] or none -> structure [P] unweighted by w and trust, scale [P], dlatents [P, B, H].
 std::tuple<Tensor, Tensor, Tensor> human_gradient(const Tensor& latents_in, const Tensor& y_in, const Tensor& weight,
                                                   const Tensor& bias, const Tensor& origin, const Tensor& unit, const Tensor& w,
                                                   const Tensor& lam, std::optional<Tensor> scale0, const Tensor& centers,
                                                   const Tensor& spreads, const Tensor& touched, double center, double spread,
-                                                  double separation, int64_t form) {
+                                                  double separation, int64_t form, std::optional<Tensor> trust) {
   STD_TORCH_CHECK(latents_in.dim() == 3 && latents_in.is_cpu() && latents_in.size(1) > 0, "latents: must be a CPU tensor [P, B, H]");
   STD_TORCH_CHECK(centers.dim() == 3 && (form == 0 || form == 1), "centers: must be [P, C, 2]; form: 0 or 1");
   const int64_t P = latents_in.size(0), B = latents_in.size(1), H = latents_in.size(2), C = centers.size(1);
@@ -159,6 +159,8 @@ std::tuple<Tensor, Tensor, Tensor> human_gradient(const Tensor& latents_in, cons
     check(name, t, {P}, type, latents);
   }
   if (scale0) check("scale0", *scale0, {P}, type, latents);
+  if (trust) check("trust", *trust, {P, C}, type, latents);
+  STD_TORCH_CHECK(!trust || trust->is_contiguous(), "trust: must be contiguous");
   for (const Tensor* t : {&weight, &bias, &origin, &unit, &w, &lam, &centers, &spreads, &touched}) {
     STD_TORCH_CHECK(t->is_contiguous(), "targets: must be contiguous");
   }
@@ -168,7 +170,8 @@ std::tuple<Tensor, Tensor, Tensor> human_gradient(const Tensor& latents_in, cons
   by_dtype(latents, [&](auto zero) {
     using T = decltype(zero);
     const hill::AffineLayout<T> layout{data<T>(weight), data<T>(bias), data<T>(origin), data<T>(unit),
-                                       data<T>(w),      data<T>(lam),  scale0 ? data<T>(*scale0) : nullptr};
+                                       data<T>(w),      data<T>(lam),  scale0 ? data<T>(*scale0) : nullptr,
+                                       trust ? data<T>(*trust) : nullptr};
     const hill::StructureTargets<T> targets{
         data<T>(centers), data<T>(spreads), data<bool>(touched), nullptr, {center, spread, separation}, static_cast<hill::Form>(form)};
     hill::human_gradient<T>({P, B, 2, C}, H, data<T>(latents), latents.stride(0), data<int64_t>(y), layout, targets, data<T>(z),
@@ -186,8 +189,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(hill_sim, m) {
   m.def("chain_backward(Tensor params, Tensor layout, Tensor saved, Tensor dlogits, Tensor? dlatents, Tensor(a!) grads) -> "
         "Tensor(a!)");
   m.def("human_gradient(Tensor latents, Tensor y, Tensor weight, Tensor bias, Tensor origin, Tensor unit, Tensor w, Tensor lam, "
-        "Tensor? scale0, Tensor centers, Tensor spreads, Tensor touched, float center, float spread, float separation, int form) "
-        "-> (Tensor, Tensor, Tensor)");
+        "Tensor? scale0, Tensor centers, Tensor spreads, Tensor touched, float center, float spread, float separation, int form, "
+        "Tensor? trust=None) -> (Tensor, Tensor, Tensor)");
   m.def("softmax_cross_entropy(Tensor logits, Tensor y, bool grad) -> (Tensor, Tensor)");
 }
 

@@ -3,6 +3,8 @@
     L = w_ce CE + w_human kappa L_human + lam |1 - scale|
 
 with (w_ce, w_human) = (1 - alpha, alpha) under convex mixing and (1, alpha / (1 - alpha)) under additive mixing.
+Trust in a class (`hill_sim.trust`) multiplies the pull of L_human on that class's samples: its center and spread terms,
+and its own part in the pairs that it is in. The same trust in all classes is a factor of w_human.
 L_human is the structure loss of `hill_sim.kernels` (or its sample-pair form) on the projected batch in the layout's
 coordinates. Options: `hill_sim.presets.ObjectiveOptions`. Shapes: P replicas, B batch, H latent width, C classes.
 
@@ -12,7 +14,7 @@ Gradients are written out, not left to autograd: the engine needs them at the la
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -44,6 +46,8 @@ class Targets:
         w_human [P], lam [P]: weights of L_human and of the scale term.
         scale0 [P]: the view's rms radius, in the coordinates of the loss.
         kappa [P]: gradient balance; NaN until it has been measured.
+        trust [P,C]: in each class, NaN where it is still to be measured; None: 1 in all.
+        smoothing [P]: of the trust that is measured as the agreement of gradients, in [0,1); NaN where it is not.
     """
 
     weight: Tensor
@@ -57,57 +61,91 @@ class Targets:
     lam: Tensor
     scale0: Tensor
     kappa: Tensor
+    smoothing: Tensor
+    trust: Tensor | None = None
 
     @classmethod
     def gather(cls, sources: Sequence[tuple[Targets, int]]) -> Targets:
         """A new population's targets from single rows of others."""
-        return cls(**{f.name: torch.stack([getattr(t, f.name)[row] for t, row in sources]) for f in fields(cls)})
+        names = [f.name for f in fields(cls) if f.name != "trust"]
+        stacked = {name: torch.stack([getattr(t, name)[row] for t, row in sources]) for name in names}
+        if all(t.trust is None for t, _ in sources):
+            return cls(**stacked)
+        trusts = [torch.ones_like(t.spreads[row]) if t.trust is None else t.trust[row] for t, row in sources]
+        return cls(**stacked, trust=torch.stack(trusts))
 
     def rows(self, rows: slice) -> Targets:
         """Views of some replicas' targets."""
-        return Targets(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+        tensors = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "trust"}
+        return Targets(**tensors, trust=None if self.trust is None else self.trust[rows])
 
 
 @dataclass(frozen=True, eq=False)
 class HumanGradient:
-    """value [P] of L_human unweighted, scale [P], dlatents [P,B,H] of all that the objective adds to CE, kappa [P]."""
+    """value [P] of L_human unweighted, scale [P], dlatents [P,B,H] of all that the objective adds to CE, and what was
+    measured on the batch or known before: kappa [P], trust [P,C] or None."""
 
     value: Tensor
     scale: Tensor
     dlatents: Tensor
     kappa: Tensor
+    trust: Tensor | None
 
 
-def needs_kappa(options: ObjectiveOptions, targets: Targets) -> bool:
-    """True while some replica's gradient balance is still to be measured."""
-    return options.balance == "gradient" and bool(targets.kappa.isnan().any())
-
-
-def human_gradient(options: ObjectiveOptions, latents: Tensor, y: Tensor, targets: Targets, dlatents_ce: Tensor | None,
-                   backend: Backend = "auto") -> HumanGradient:  # fmt: skip
+def human_gradient(options: ObjectiveOptions, latents: Tensor, y: Tensor, targets: Targets,
+                   dlatents_ce: Callable[[], Tensor], backend: Backend = "auto") -> HumanGradient:  # fmt: skip
     """L_human and the scale term on a batch.
 
     Args:
         latents: [P,B,H]; y: [P,B].
-        targets: of the last interaction. Where kappa is NaN it is measured on this batch.
-        dlatents_ce: [P,B,H] gradient of the unweighted CE; None where `needs_kappa(options, targets)` is false.
+        targets: of the last interaction. Where kappa is NaN it is measured on this batch, and so is trust in the
+            classes that it holds where `smoothing` is not NaN.
+        dlatents_ce: gives the gradient [P,B,H] of the unweighted CE; called only where something is to be measured.
         backend: of `hill_sim.kernels`.
 
     Returns:
-        The gradient to add to the weighted CE's at the latents, and kappa with what was measured. A batch on which
-        L_human has no gradient (nothing to balance) leaves kappa NaN for the next batch and adds nothing.
+        The gradient to add to the weighted CE's at the latents. A batch on which L_human pulls nowhere (nothing to
+        balance) leaves kappa NaN for the next batch and adds nothing.
     """
     run = _fused if _is_fused(options, latents, backend) else _in_torch
-    kappa = targets.kappa
+    kappa, trust = targets.kappa, targets.trust
     if options.balance == "none":
         kappa = torch.ones_like(kappa)
-    elif dlatents_ce is not None:
-        alone = run(options, latents, y, targets, torch.ones_like(kappa), torch.zeros_like(kappa), backend)[2]
-        measured = _norm(dlatents_ce) / _norm(alone)
-        kappa = torch.where(kappa.isnan() & measured.isfinite(), measured, kappa)
-    weight = targets.w_human * kappa.nan_to_num(0.0)
-    value, scale, dlatents = run(options, latents, y, targets, weight, targets.lam, backend)
-    return HumanGradient(value, scale, dlatents, kappa)
+
+    def added(kappa: Tensor, trust: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        factor = None if trust is None else trust.nan_to_num(0.0)
+        return run(options, latents, y, targets, targets.w_human * kappa.nan_to_num(0.0), targets.lam, factor, backend)
+
+    value, scale, dlatents = added(kappa, trust)
+    unbalanced, smoothing = kappa.isnan() & (value > 0), _smoothing(targets)
+    if smoothing is not None or bool(unbalanced.any()):
+        alone = run(options, latents, y, targets, torch.ones_like(kappa), torch.zeros_like(kappa), None, backend)[2]
+        ce = dlatents_ce()
+        measured = _norm(ce) / _norm(alone)
+        kappa = torch.where(unbalanced & measured.isfinite(), measured, kappa)
+        if smoothing is not None and trust is not None:
+            now = _agreement(alone, ce, y, trust.shape[1])
+            before = torch.where(trust.isnan(), now, trust)
+            smoothed = smoothing[:, None] * before + (1.0 - smoothing[:, None]) * now
+            trust = torch.where(smoothed.isfinite(), smoothed, trust)
+        value, scale, dlatents = added(kappa, trust)
+    return HumanGradient(value, scale, dlatents, kappa, trust)
+
+
+def _smoothing(targets: Targets) -> Tensor | None:
+    """`targets.smoothing` where some replica's trust is to be measured on this batch, else None."""
+    if targets.trust is None or not bool(targets.smoothing.isfinite().any()):
+        return None
+    return targets.smoothing
+
+
+def _agreement(human: Tensor, ce: Tensor, y: Tensor, n_classes: int) -> Tensor:
+    """Cosine [P,C], not below 0, of two gradients [P,B,H] over each class's samples; NaN where one of them is 0."""
+
+    def summed(products: Tensor) -> Tensor:
+        return products.new_zeros(len(y), n_classes).scatter_add(1, y, products.sum(-1))
+
+    return (summed(human * ce) / (summed(human * human) * summed(ce * ce)).sqrt()).clamp_min(0.0)
 
 
 def human_loss(options: ObjectiveOptions, latents: Tensor, y: Tensor, targets: Targets,
@@ -123,23 +161,27 @@ def _is_fused(options: ObjectiveOptions, latents: Tensor, backend: Backend) -> b
 
 
 def _fused(options: ObjectiveOptions, latents: Tensor, y: Tensor, targets: Targets, weight: Tensor, lam: Tensor,
-           backend: Backend) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+           trust: Tensor | None, backend: Backend) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """As `_in_torch`."""
     scale0 = targets.scale0 if options.scale == "active" else None
     form = 0 if options.reduction == "terms" else 1
+    trusted = () if trust is None else (trust,)
     value, scale, dlatents = torch.ops.hill_sim.human_gradient(
         latents, y, targets.weight, targets.bias, targets.origin, targets.unit, weight, lam, scale0, targets.centers,
-        targets.spreads, targets.touched, options.center, options.spread, options.separation, form,
+        targets.spreads, targets.touched, options.center, options.spread, options.separation, form, *trusted,
     )  # fmt: skip
     return value, scale, dlatents
 
 
 def _in_torch(options: ObjectiveOptions, latents: Tensor, y: Tensor, targets: Targets, weight: Tensor, lam: Tensor,
-              backend: Backend) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """L_human [P], scale [P], and the gradient [P,B,H] of weight * L_human + lam |1 - scale| at the latents."""
+              trust: Tensor | None, backend: Backend) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """L_human [P], scale [P], and the gradient [P,B,H] of weight * L_human + lam |1 - scale| at the latents; the
+    former's is multiplied by the trust [P,C] in each sample's class."""
     coordinates = _coordinates(options, latents, targets)
     value, dz = _human_terms(options, coordinates.z, y, targets, backend)
     dz = weight[:, None, None] * dz
+    if trust is not None:
+        dz = dz * trust.gather(1, y).unsqueeze(-1)
     scale = torch.full_like(weight, torch.nan)
     if options.scale == "active":
         scale, dscale = _scale(coordinates.z, targets.scale0)

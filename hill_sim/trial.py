@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -15,12 +15,16 @@ from typing import Any
 from hill_sim import registry
 from hill_sim.errors import InvalidInput, unknown
 from hill_sim.presets import PROJECTIONS, ObjectiveOptions, objective_options
+from hill_sim.trust import Trust, trust_rule
 
 TWIN = "ce_only"
 CE_SCALED = "ce_scaled"
 OPTIMIZERS = ("adam", "adamw", "sgd")
 AUGMENTATIONS = ("none", "crop-flip")
 VIEW_SOURCES = ("train", "validation")
+LATER = {"later": True}
+"""Metadata of a field that `Trial` did not always have: at its default it is left out of `Trial.key`, so that the keys
+of stored results stay what they were."""
 
 
 class Options(Mapping[str, Any]):
@@ -96,6 +100,7 @@ class Trial:
             done to training batches: `none` or `crop-flip`.
         projection: `first-epoch`, `random`, `pca` or `lda`; None is the objective's default.
         seed: of initialisation, data order, display and user; >= 0.
+        trust: a rule of `hill_sim.trust` or `{"rule": ..., option: value}`: how the human weight changes as it trains.
 
     Example:
         >>> trial = Trial(task="digits", policy="compactness", alpha=0.5, seed=1)
@@ -123,6 +128,7 @@ class Trial:
     augment: str | None = None
     projection: str | None = None
     seed: int = 0
+    trust: str | Mapping[str, Any] = field(default="fixed", metadata=LATER)
 
     def __post_init__(self) -> None:
         for name in ("task_options", "model_options", "user", "view"):
@@ -134,6 +140,9 @@ class Trial:
         if not isinstance(self.objective, str):
             object.__setattr__(self, "objective", _options("objective", self.objective))
         _ = self.objective_options  # raises for an unknown preset or option
+        if not isinstance(self.trust, str):
+            object.__setattr__(self, "trust", _options("trust", self.trust))
+        _ = self.trust_rule
         object.__setattr__(self, "alpha", _number("alpha", self.alpha, 0.0, 1.0))
         object.__setattr__(self, "lam", _number("lam", self.lam, 0.0))
         if self.alpha == 1.0 and self.objective_options.mixing == "additive":
@@ -161,6 +170,10 @@ class Trial:
     @cached_property
     def objective_options(self) -> ObjectiveOptions:
         return objective_options(self.objective)
+
+    @cached_property
+    def trust_rule(self) -> Trust:
+        return trust_rule(self.trust)
 
     @property
     def is_twin(self) -> bool:
@@ -190,6 +203,7 @@ class Trial:
             alpha=0.0,
             lam=0.0,
             interactions=(),
+            trust="fixed",
             projection="first-epoch",  # fixed, although unused: a resolved twin must have the key of the planned one
         )
 
@@ -217,7 +231,10 @@ class Trial:
     @cached_property
     def key(self) -> str:
         """Content hash: 16 hex digits of the SHA-256 of the canonical JSON. Equal trials have equal keys."""
-        return hashlib.sha256(json.dumps(_canonical(self.to_dict()), sort_keys=True).encode()).hexdigest()[:16]
+        said = self.to_dict()
+        for later in (f for f in fields(self) if f.metadata == LATER and said[f.name] == f.default):
+            del said[later.name]
+        return hashlib.sha256(json.dumps(_canonical(said), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _canonical(value: Any) -> Any:

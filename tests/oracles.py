@@ -129,12 +129,40 @@ def balance(options: ObjectiveOptions, h: Tensor, logits: Tensor, y: Tensor, tar
     return float(d_ce / d_human) if d_human > 0 else float("nan")
 
 
-def added_loss(options: ObjectiveOptions, h: Tensor, y: Sequence[int], target: Target, kappa: float) -> Tensor:
-    """All that the objective adds to the weighted cross-entropy."""
+def agreement(options: ObjectiveOptions, h: Tensor, logits: Tensor, y: Tensor, target: Target) -> list[float]:
+    """Per class the cosine, not below 0, between the human's and the data's gradient at its samples' latents; NaN where
+    one of them is 0."""
+    ce = torch.nn.functional.cross_entropy(logits, y)
+    human = human_loss(options, coordinates(options, h, target), y.tolist(), target)
+    d_ce, d_human = (torch.autograd.grad(loss, h, retain_graph=True)[0] for loss in (ce, human))
+    found = []
+    for c in range(len(target.spreads)):
+        a, b = d_human[y == c].flatten(), d_ce[y == c].flatten()
+        size = float(a.norm() * b.norm())
+        found.append(max(float(a @ b) / size, 0.0) if size > 0 else float("nan"))
+    return found
+
+
+def added_loss(
+    options: ObjectiveOptions,
+    h: Tensor,
+    y: Sequence[int],
+    target: Target,
+    kappa: float,
+    trust: Sequence[float] | None = None,
+) -> Tensor:
+    """All that the objective adds to the weighted cross-entropy. With trust [C] only its gradient counts: the human's
+    pull on each sample, times the trust in the sample's class."""
     z = coordinates(options, h, target)
     loss = z.sum() * 0.0
     if kappa == kappa:
-        loss = loss + mixing(options, target.alpha)[1] * kappa * human_loss(options, z, y, target)
+        weight = mixing(options, target.alpha)[1] * kappa
+        if trust is None:
+            loss = loss + weight * human_loss(options, z, y, target)
+        else:
+            leaf = z.detach().requires_grad_()
+            (pull,) = torch.autograd.grad(human_loss(options, leaf, y, target), leaf)
+            loss = loss + sum(weight * trust[int(y[i])] * (pull[i] * z[i]).sum() for i in range(len(y)))
     if options.scale == "active":
         loss = loss + target.lam * (1.0 - scale_model(z, target.scale0)).abs()
     return loss

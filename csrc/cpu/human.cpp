@@ -91,6 +91,9 @@ void human_gradient(const Shape& s, int64_t H, const T* h, int64_t h_stride, con
   auto and_back = [&](int64_t p) {
     T* d = dz + p * 2 * s.B;
     for (int64_t i = 0; i < 2 * s.B; ++i) d[i] *= layout.w[p];
+    if (layout.trust != nullptr) {
+      for (int64_t i = 0; i < 2 * s.B; ++i) d[i] *= layout.trust[p * s.C + y[p * s.B + i / 2]];
+    }
     scale[p] = layout.scale0 != nullptr ? add_scale_term(s.B, z + p * 2 * s.B, layout.lam[p], layout.scale0[p], d)
                                         : std::numeric_limits<T>::quiet_NaN();
     back(s.B, H, d, layout.weight + p * 2 * H, layout.unit[p], dh + p * s.B * H);

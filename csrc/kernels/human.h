@@ -2,7 +2,8 @@
 //
 //   y = h W^T + b        z = (y - origin) / unit        L = w * structure(z) + lam * |1 - rms(z) / scale0|
 //
-// with structure as in losses.h and rms about the batch's mean. A replica's result depends on nothing but that replica.
+// with structure as in losses.h and rms about the batch's mean. The structure's pull on a sample is multiplied by the trust
+// in its class. A replica's result depends on nothing but that replica.
 #pragma once
 
 #include "losses.h"
@@ -18,6 +19,7 @@ struct AffineLayout {
   const T* w;       // [P]
   const T* lam;     // [P]
   const T* scale0;  // [P], or null: no scale term
+  const T* trust;   // [P, C], or null: all 1
 };
 
 template <class T>

@@ -99,11 +99,11 @@ void check_human(int64_t P, int64_t B, int64_t H, int64_t C, double tolerance) {
   const int64_t gap = 5 * H;  // between replicas, as padded latents have
   const auto h = normal<T>(P * (B * H + gap)), weight = normal<T>(P * 2 * H), bias = normal<T>(P * 2), origin = normal<T>(P * 2);
   const auto centers = normal<T>(P * C * 2);
-  Array<T> unit(P), w(P, T(0)), lam(P, T(0.5)), scale0(P, T(0.7)), spreads(P * C, T(0.3));
+  Array<T> unit(P), w(P, T(0)), lam(P, T(0.5)), scale0(P, T(0.7)), spreads(P * C, T(0.3)), trust(P * C, T(0.5));
   for (auto& u : unit) u = T(0.5 + (generator() % 100) / 100.0);
   Array<int64_t> y(P * B);
   for (auto& label : y) label = static_cast<int64_t>(generator() % static_cast<unsigned>(C));
-  const hill::AffineLayout<T> layout{weight.data(), bias.data(), origin.data(), unit.data(), w.data(), lam.data(), scale0.data()};
+  const hill::AffineLayout<T> layout{weight.data(), bias.data(), origin.data(), unit.data(), w.data(), lam.data(), scale0.data(), trust.data()};
   const hill::StructureTargets<T> targets{centers.data(), spreads.data(), nullptr, nullptr, {1, 1, 1}, hill::Form::kPaper};
   Array<T> z(P * B * 2), dz(P * B * 2), terms(4 * P), scale(P), dh(P * B * H);
   hill::human_gradient<T>({P, B, 2, C}, H, h.data(), B * H + gap, y.data(), layout, targets, z.data(), dz.data(), terms.data(),

@@ -11,7 +11,7 @@ After Hippo's stage trees (Shin et al., VLDB 2020); the populations that run the
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import TypeAlias
 
@@ -26,6 +26,7 @@ from hill_sim.presets import ObjectiveOptions
 from hill_sim.tasks import load_task, resolve
 from hill_sim.tasks.base import forget_changed
 from hill_sim.trial import CE_SCALED, Options, Trial
+from hill_sim.trust import Schedule, Trust, Twin
 
 PACK_BYTES = 10_000_000
 """What `pmax="auto"` lets a population's parameters, gradients and moments take: about what stays in a core's share of
@@ -42,7 +43,11 @@ class CrossEntropy:
 
 @dataclass(frozen=True)
 class Human:
-    """Train under what one user asked for at the segment's first epoch."""
+    """Train under what one user asked for at the segment's first epoch.
+
+    `since` is the epoch of the trial's first interaction where trust follows a schedule, which counts from there;
+    else 0.
+    """
 
     policy: str
     policy_options: Options
@@ -52,6 +57,8 @@ class Human:
     projection: str
     alpha: float
     lam: float
+    trust: Trust
+    since: int
 
 
 Regime: TypeAlias = CrossEntropy | Human
@@ -305,12 +312,15 @@ def _program(position: int, trial: Trial) -> _Program:
         return _Program(position, base, (start, scaled) if w_ce != 1.0 else (start,), trial.epochs)
     if w_human == 0.0 and (trial.lam == 0.0 or objective.scale == "dead"):
         return _Program(position, base, (start,), trial.epochs)  # nobody is listened to: the twin
-    events = [start]
+    events, trust, since = [start], trial.trust_rule, 0
+    if isinstance(trust, Schedule):
+        since = trial.interactions[0]
+        trust = replace(trust, over=trust.over or trial.epochs - since)
     for index, epoch in enumerate(trial.interactions):
         name, options = trial.policy_at(index)
         assert trial.projection is not None
         regime = Human(name, options, Options(trial.user), Options(trial.view), objective, trial.projection,
-                       trial.alpha, trial.lam)  # fmt: skip
+                       trial.alpha, trial.lam, trust, since)  # fmt: skip
         events.append((epoch, regime, True))
     return _Program(position, base, tuple(events), trial.epochs)
 
@@ -325,10 +335,13 @@ def base_of(trial: Trial) -> Base:
 def _watched(programs: Sequence[_Program]) -> dict[Base, dict[int, frozenset[Sight]]]:
     found: dict[Base, dict[int, set[Sight]]] = {}
     for program in programs:
-        for index, (_, regime, _) in enumerate(program.events):
+        for index, (start, regime, _) in enumerate(program.events):
             if isinstance(regime, Human):
-                sights = found.setdefault(program.base, {}).setdefault(program.end_of(index), set())
-                sights.add(sight_of(regime))
+                epochs, end = found.setdefault(program.base, {}), program.end_of(index)
+                epochs.setdefault(end, set()).add(sight_of(regime))
+                if isinstance(regime.trust, Twin) and regime.trust.every == "epoch":
+                    for epoch in range(start + 1, end):
+                        epochs.setdefault(epoch, set())
     return {base: {epoch: frozenset(sights) for epoch, sights in epochs.items()} for base, epochs in found.items()}
 
 

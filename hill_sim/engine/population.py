@@ -19,7 +19,7 @@ from hill_sim.engine.backends import Backend
 from hill_sim.engine.cross_entropy import cross_entropy
 from hill_sim.engine.projecting import ProjectionTrainer
 from hill_sim.kernels.terms import Backend as KernelBackend
-from hill_sim.objective import Targets, human_gradient, needs_kappa
+from hill_sim.objective import Targets, human_gradient
 from hill_sim.presets import ObjectiveOptions
 from hill_sim.seeding import generator
 from hill_sim.tasks import Split, Task
@@ -144,9 +144,14 @@ class Population:
                 continue
             here = slice(begin - rows.start, end - rows.start)
             targets = human.targets.rows(slice(begin - human.begin, end - human.begin))
-            dlatents_ce = latent_gradient()[here] if needs_kappa(human.options, targets) else None
+
+            def dlatents_ce(here: slice = here) -> Tensor:
+                return latent_gradient()[here]
+
             result = human_gradient(human.options, latents[here], y[here], targets, dlatents_ce, self.kernels)
             targets.kappa.copy_(result.kappa)  # a view of the slice's own: the balance holds until the next interaction
+            if targets.trust is not None and result.trust is not None:
+                targets.trust.copy_(result.trust)
             measures[2, begin:end], measures[3, begin:end] = result.value.double().cpu(), result.scale.double().cpu()
             found.append(result.dlatents)
         return torch.cat(found) if len(found) > 1 else found[0] if found else None

@@ -116,6 +116,8 @@ class Interaction:
         achieved: where the same points stood when the next interaction came, or the training ended.
         unedited: where they stood in the twin at that time, in the same coordinates; NaN where the twin failed, and
             in records of versions that did not keep it.
+        trust: [C] factor of the human weight per class, as it was in the last epoch before `achieved`; NaN where it
+            was to be measured and nothing pulled.
         centers, spreads, touched: the target layout, [C,2], [C], [C].
         kappa: the gradient balance of this segment; 1 without balancing, NaN where nothing was there to balance.
         seconds: what the policy took.
@@ -137,6 +139,7 @@ class Interaction:
     kappa: float
     seconds: float
     unedited: Array = field(default_factory=lambda: np.empty((0, 2)))
+    trust: Array = field(default_factory=lambda: np.empty(0))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; positions rounded to 1e-4 view units, far below what a screen or a hand resolves."""
@@ -155,7 +158,8 @@ class Interaction:
     def from_dict(cls, data: dict[str, Any]) -> Interaction:
         values = dict(data)
         values.setdefault("unedited", np.full(np.shape(values["before"]), np.nan))
-        for name in ("before", "after", "achieved", "unedited", "centers", "spreads"):
+        values.setdefault("trust", np.ones(len(values["spreads"])))
+        for name in ("before", "after", "achieved", "unedited", "centers", "spreads", "trust"):
             values[name] = np.array(values[name], dtype=np.float64)
         for name in ("labels", "predictions", "sample_ids"):
             values[name] = np.array(values[name], dtype=np.int64)

@@ -17,6 +17,7 @@ from hill_sim.objective import STD_EPS, Targets, mixing_weights
 from hill_sim.policy import HumanLimits, build_policy, run_policy
 from hill_sim.seeding import generator
 from hill_sim.tasks import Split, Task
+from hill_sim.trust import Gradient
 from hill_sim.types import Array, Edit, LatentView, Memory, TargetLayout
 
 
@@ -92,9 +93,12 @@ class OpenInteraction:
     def memory(self) -> Memory:
         return Memory(self.view.epoch, self.edit, self.layout, self.view.validation_accuracy)
 
-    def close(self, latents: Tensor, twin: Moment | None, kappa: float) -> Interaction:
-        """The record, once the end of the segment is known: the shown points' latents [n,H] there, and the twin."""
+    def close(self, latents: Tensor, twin: Moment | None, targets: tuple[Targets, int] | None) -> Interaction:
+        """The record, once the end of the segment is known: the shown points' latents [n,H] there, the twin, and what
+        has become of the targets."""
         view, layout, sight = self.view, self.layout, sight_of(self.regime)
+        held = targets[0].rows(slice(targets[1], targets[1] + 1)) if targets else None
+        trust = held.trust if held else None
         achieved = layout_coordinates(sight.coordinates, self.frame.projection, latents)
         return Interaction(
             epoch=view.epoch,
@@ -111,7 +115,8 @@ class OpenInteraction:
             centers=layout.centers,
             spreads=layout.spreads,
             touched=layout.touched,
-            kappa=kappa,
+            kappa=float(held.kappa[0]) if held else float("nan"),
+            trust=np.ones(len(layout.touched)) if trust is None else trust[0].double().cpu().numpy(),
             seconds=self.seconds,
         )
 
@@ -156,8 +161,8 @@ def ask(regime: Human, seed: int, frame: Frame, view: LatentView, shown: Display
     return OpenInteraction(regime, frame, view, edit, edit.apply(view), shown, seconds)
 
 
-def targets_of(interaction: OpenInteraction, dtype: torch.dtype, device: torch.device) -> Targets:
-    """The edit as targets of the loss, for a population of one."""
+def targets_of(interaction: OpenInteraction, trust: Array | None, dtype: torch.dtype, device: torch.device) -> Targets:
+    """The edit as targets of the loss, for a population of one, with trust [C] to begin with (None: 1)."""
     regime, frame, layout = interaction.regime, interaction.frame, interaction.layout
     unit = regime.objective.coordinates == "unit"  # there the loss lives in the view's own coordinates
     radius, mean = (1.0, np.zeros(2)) if unit else (frame.radius, frame.mean)
@@ -179,4 +184,6 @@ def targets_of(interaction: OpenInteraction, dtype: torch.dtype, device: torch.d
         lam=tensor(regime.lam),
         scale0=tensor(radius),
         kappa=tensor(float("nan")),
+        smoothing=tensor(regime.trust.smoothing if isinstance(regime.trust, Gradient) else float("nan")),
+        trust=None if trust is None else tensor(trust),
     )

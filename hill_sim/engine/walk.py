@@ -25,6 +25,7 @@ from hill_sim.engine.projecting import ProjectionTrainer
 from hill_sim.engine.recall import Settings, Shelf
 from hill_sim.engine.results import EPOCH_COLUMNS, Interaction
 from hill_sim.engine.seat import OpenInteraction, ask, display_for, layout_coordinates, look, targets_of
+from hill_sim.engine.trusting import follow_schedule, judged_every, set_trust, trust_at_first
 from hill_sim.engine.twins import Moment, TwinRecords, Validation
 from hill_sim.errors import HillError
 from hill_sim.kernels.terms import Backend as KernelBackend
@@ -33,6 +34,8 @@ from hill_sim.objective import Targets, human_loss, mixing_weights
 from hill_sim.presets import ObjectiveOptions
 from hill_sim.projection import fitted_projection, random_projection
 from hill_sim.tasks import Task, load_task
+from hill_sim.trust import Twin
+from hill_sim.types import Array
 
 _VALIDATION_ACCURACY = EPOCH_COLUMNS.index("validation_accuracy")
 
@@ -52,11 +55,15 @@ class RawResult:
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """What belongs to one replica beside its tensors: shared by all that are forked from it, so never changed."""
+    """What belongs to one replica beside its tensors: shared by all that are forked from it, so never changed.
+
+    `trust` [C] is what `twin` trust has come to; None as long as it has not been judged.
+    """
 
     epochs: tuple[np.ndarray, ...] = ()
     closed: tuple[Interaction, ...] = ()
     past: tuple[OpenInteraction, ...] = ()
+    trust: Array | None = None
     projections: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
@@ -184,7 +191,9 @@ class Walker:
         population = self._populate(ready, *self._started(ready))
         paths = [item.path for item in ready]
         curves: list[np.ndarray] = []
-        for _ in range(ready[0].segment.start, ready[0].segment.end):
+        for epoch in range(ready[0].segment.start + 1, ready[0].segment.end + 1):
+            for row, item in enumerate(ready):
+                follow_schedule(population, row, item.segment.regime, epoch)
             try:
                 curves.append(population.run_epoch())
             except Exception:
@@ -197,6 +206,9 @@ class Walker:
             for row, item in enumerate(ready):
                 self._remember(population, row, item.segment, paths[row])
                 self._shelf.keep(population, row, item.segment, item.path.epochs, curves, paths[row].projections)
+                if judged_every(item.segment.regime, "epoch"):
+                    paths[row] = self._judge(population, row, item.segment, paths[row])
+                    set_trust(population, row, paths[row].trust)
         return population, paths, np.stack(curves, axis=1)
 
     def _remember(self, population: Population, row: int, segment: Segment, path: Path) -> None:
@@ -217,6 +229,19 @@ class Walker:
             layouts[sight] = layout_coordinates(sight.coordinates, path.projections[sight.projection], latents)
         self._twins.add(base, epoch, Moment(validation, layouts))
 
+    def _judge(self, population: Population, row: int, segment: Segment, path: Path) -> Path:
+        """The path with the trust that follows from this epoch's validation; as it was where the twin failed."""
+        regime, data = segment.regime, population.data
+        twin = self._twins.at(segment.base, population.epoch)
+        if twin is None or not isinstance(regime, Human) or not isinstance(regime.trust, Twin):
+            return path
+        labels = data.held_out.y[: data.n_validation]
+        found = Validation.of(population.held_out_logits[row, : data.n_validation], labels)
+        touched = path.past[-1].layout.touched
+        before = np.ones(len(touched)) if path.trust is None else path.trust
+        trust = regime.trust.judge(before, found.losses, twin.validation.losses, labels.cpu().numpy(), touched)
+        return replace(path, trust=trust)
+
     def _prepare(self, item: Waiting) -> Ready:
         """Let the user edit, where one is due, and find the targets that will hold."""
         segment, source = item.segment, item.source
@@ -233,7 +258,8 @@ class Walker:
         frame, view = look(task, regime, shown, outputs, path.projections[regime.projection], segment.start, accuracy)
         view = replace(view, history=tuple(past.memory() for past in path.past))
         interaction = ask(regime, segment.base.seed, frame, view, shown)
-        targets = targets_of(interaction, self._settings.dtype, self._settings.device)
+        trust = trust_at_first(regime.trust, path.trust, task.n_classes)
+        targets = targets_of(interaction, trust, self._settings.dtype, self._settings.device)
         return Ready(segment, source, replace(path, past=(*path.past, interaction)), (targets, 0))
 
     def _started(self, ready: list[Ready]) -> tuple[Arena, ProjectionTrainer | None]:
@@ -311,6 +337,8 @@ class Walker:
         ended = path  # for those whose last edit has had its say: they stop here, or edit again
         if path.past and (segment.finished or any(child.edited for child in segment.children)):
             ended = replace(path, closed=(*path.closed, self._close(population, row, segment, path.past[-1])))
+            if judged_every(segment.regime, "interaction"):
+                ended = self._judge(population, row, segment, ended)
         if segment.finished:
             result = self._result(population, row, segment, ended)
             for trial in segment.finished:
@@ -320,9 +348,7 @@ class Walker:
 
     def _close(self, population: Population, row: int, segment: Segment, interaction: OpenInteraction) -> Interaction:
         latents = population.outputs(row, self._put(interaction.shown.x))[1]
-        found = population.targets_of(row)
-        kappa = float(found[0].kappa[found[1]]) if found else float("nan")
-        return interaction.close(latents, self._twins.at(segment.base, segment.end), kappa)
+        return interaction.close(latents, self._twins.at(segment.base, segment.end), population.targets_of(row))
 
     def _result(self, population: Population, row: int, segment: Segment, path: Path) -> RawResult:
         data = population.data

@@ -15,7 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from engine_support import small
-from oracles import Target, added_loss, balance, coordinates, human_loss, mixing, scale_model
+from oracles import Target, added_loss, agreement, balance, coordinates, human_loss, mixing, scale_model
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ from hill_sim.projection import auxiliary_classifier, random_projection
 from hill_sim.seeding import generator
 from hill_sim.tasks import Task, load_task, resolve
 from hill_sim.trial import Options, Trial
+from hill_sim.trust import Constant, Gradient, Schedule, Twin
 from hill_sim.types import LatentView, TargetLayout
 
 OPTIMISERS: dict[str, Any] = {
@@ -49,6 +50,8 @@ class Alone:
     layouts: list[TargetLayout] = field(default_factory=list)
     kappas: list[float] = field(default_factory=list)
     human_losses: list[float] = field(default_factory=lambda: [float("nan")] * 2)
+    trusts: list[list[float]] = field(default_factory=list)
+    validation: list[np.ndarray] = field(default_factory=list)
 
 
 class Training:
@@ -69,6 +72,11 @@ class Training:
         self.target: Target | None = None
         self.kappa = float("nan")
         self.ce_weight = 1.0
+        self.rule = trial.trust_rule
+        self.trust = [float("nan") if isinstance(self.rule, Gradient) else 1.0] * self.task.n_classes
+        self.touched = np.zeros(self.task.n_classes, dtype=bool)
+        twin = trial.replace(policy="ce_only", trust="fixed")
+        self.twin = Training(twin).run() if isinstance(self.rule, Twin) else None
 
     def run(self) -> Alone:
         trial = self.trial
@@ -79,6 +87,7 @@ class Training:
         curves, found = [], Alone(np.empty(0), np.empty(0))
         for epoch in range(1, trial.epochs + 1):
             sums = np.zeros(4)
+            self.schedule(epoch)
             for rows in torch.from_numpy(data_order(trial.seed, epoch, len(self.x))).split(trial.batch_size or 0):
                 loss, latents, measures = self.loss(rows)
                 step.zero_grad()
@@ -95,15 +104,51 @@ class Training:
             )
             if epoch == 1:
                 self.projection = self.freeze()
+            logits = self.outputs(self.task.validation.x)[0]
+            found.validation.append(F.cross_entropy(logits, self.task.validation.y, reduction="none").numpy())
+            if isinstance(self.rule, Twin) and self.rule.every == "epoch" and self.target is not None:
+                self.judge(found.validation[-1], epoch)
             if epoch in trial.interactions and trial.policy != "ce_only":
                 if self.target is not None:
                     found.kappas.append(self.kappa)
+                    found.trusts.append(list(self.trust))
+                    if isinstance(self.rule, Twin) and self.rule.every == "interaction":
+                        self.judge(found.validation[-1], epoch)
                 self.interact(epoch, found)
         found.kappas.append(self.kappa)
         if self.target is not None:
             found.human_losses = [self.human_loss(split) for split in (self.task.train, self.task.test)]
+        found.trusts.append(list(self.trust))
         found.curves, found.test_logits = np.array(curves), self.outputs(self.task.test.x)[0].numpy()
         return found
+
+    def schedule(self, epoch: int) -> None:
+        """The trust of the epoch that begins, where it is a function of the epoch."""
+        rule, first = self.rule, self.trial.interactions[0] if self.trial.interactions else 0
+        if isinstance(rule, Constant):
+            self.trust = [rule.factor] * self.task.n_classes
+        if isinstance(rule, Schedule):
+            over = rule.over or self.trial.epochs - first
+            t = 1.0 if over == 1 else min(1.0, max(0.0, (epoch - first - 1) / (over - 1)))
+            if rule.shape == "cosine":
+                t = (1 - np.cos(np.pi * t)) / 2
+            if rule.shape == "step":
+                t = max(k / rule.steps for k in range(rule.steps + 1) if k / rule.steps <= t + 1e-12)
+            self.trust = [rule.start + (rule.end - rule.start) * t] * self.task.n_classes
+
+    def judge(self, losses: np.ndarray, epoch: int) -> None:
+        """`twin` trust, class by class and sample by sample."""
+        rule, labels = self.rule, self.task.validation.y.tolist()
+        assert isinstance(rule, Twin)
+        assert self.twin is not None
+        worse = [float(a - b) for a, b in zip(losses, self.twin.validation[epoch - 1], strict=True)]
+        for c in range(self.task.n_classes):
+            judged = [d for d, label in zip(worse, labels, strict=True) if rule.per != "class" or label == c]
+            mean = sum(judged) / len(judged)
+            error = (sum((d - mean) ** 2 for d in judged) / (len(judged) - 1) / len(judged)) ** 0.5
+            if abs(mean) > rule.evidence * error and (rule.per != "gesture" or self.touched[c]):
+                self.trust[c] = self.trust[c] * (rule.factor if mean > 0 else rule.recover)
+                self.trust[c] = min(max(self.trust[c], rule.floor), 1.0)
 
     def loss(self, rows: Tensor) -> tuple[Tensor, Tensor, list[float]]:
         """The whole objective on a batch, its latents, and (CE, accuracy, L_human, scale)."""
@@ -116,12 +161,17 @@ class Training:
             return self.ce_weight * ce, latents, measures
         if self.kappa != self.kappa:
             self.kappa = balance(self.options, latents, logits, y, target)
+        if isinstance(self.rule, Gradient):
+            for c, now in enumerate(agreement(self.options, latents, logits, y, target)):
+                before = now if self.trust[c] != self.trust[c] else self.trust[c]
+                if now == now:
+                    self.trust[c] = self.rule.smoothing * before + (1 - self.rule.smoothing) * now
         z = coordinates(self.options, latents.detach(), target)
         measures[2] = float(human_loss(self.options, z, y.tolist(), target))
         if self.options.scale == "active":
             measures[3] = float(scale_model(z, target.scale0))
         return (
-            self.ce_weight * ce + added_loss(self.options, latents, y.tolist(), target, self.kappa),
+            self.ce_weight * ce + added_loss(self.options, latents, y.tolist(), target, self.kappa, self.trust),
             latents,
             measures,
         )
@@ -185,6 +235,9 @@ class Training:
             centers, spreads, target.scale0 = centers * radius + mean, spreads * radius, radius
         target.centers, target.spreads = centers.tolist(), spreads.tolist()
         target.touched = [True] * self.task.n_classes if options.hold_untouched else wanted.touched.tolist()
+        self.touched = wanted.touched
+        if isinstance(self.rule, Gradient):
+            self.trust = [float("nan")] * self.task.n_classes
         self.target, self.kappa = target, float("nan") if options.balance == "gradient" else 1.0
         found.views.append(view)
         found.layouts.append(wanted)
@@ -202,6 +255,15 @@ CASES: list[dict[str, Any]] = [
     {"policy": ("random", "swap"), "weight_decay": 0.01, "seed": 3},
     {"policy": "ce_only"},
     {"policy": "ce_scaled", "objective": "paper"},
+    {"trust": {"rule": "constant", "factor": 0.3}},
+    {"trust": {"rule": "linear", "end": 0.2}, "objective": "hill-samples"},
+    {"trust": {"rule": "cosine", "start": 0.9}, "interactions": (1,), "epochs": 4},
+    {"trust": {"rule": "step", "steps": 2, "over": 2}, "objective": "paper"},
+    {"trust": "gradient", "policy": "swap"},
+    {"trust": {"rule": "gradient", "smoothing": 0.0}, "objective": "paper", "policy": "merge_distinct"},
+    {"trust": "twin", "policy": "merge_distinct", "alpha": 0.9, "epochs": 5, "interactions": (1, 2, 4)},
+    {"trust": {"rule": "twin", "per": "class", "every": "epoch", "evidence": 0.5}, "alpha": 0.9, "epochs": 4},
+    {"trust": {"rule": "twin", "per": "gesture", "floor": 0.1, "factor": 0.5}, "policy": "swap", "objective": "paper"},
 ]
 
 
@@ -233,8 +295,8 @@ def test_a_float64_population_equals_plain_training(backend: str, number: int) -
     losses = [raw.human_loss_train, raw.human_loss_test]
     np.testing.assert_allclose(losses, expected.human_losses, rtol=1e-10, atol=1e-12)
     assert len(raw.interactions) == len(expected.views)
-    for item, view, layout, kappa in zip(
-        raw.interactions, expected.views, expected.layouts, expected.kappas, strict=False
+    for item, view, layout, kappa, trust in zip(
+        raw.interactions, expected.views, expected.layouts, expected.kappas, expected.trusts, strict=False
     ):
         np.testing.assert_allclose(item.before, view.points, rtol=1e-10, atol=1e-11)
         np.testing.assert_allclose(item.after, layout.points, rtol=1e-10, atol=1e-11)
@@ -242,6 +304,7 @@ def test_a_float64_population_equals_plain_training(backend: str, number: int) -
         np.testing.assert_array_equal(item.touched, layout.touched)
         assert item.validation_accuracy == view.validation_accuracy
         assert item.kappa == pytest.approx(kappa, rel=1e-10)
+        np.testing.assert_allclose(item.trust, trust, rtol=1e-9, atol=1e-11)
 
 
 def test_the_cases_do_differ() -> None:

@@ -178,7 +178,8 @@ def test_a_user_sees_training_points_and_validation_only_when_asked(
 
 def test_nothing_of_the_test_split_reaches_a_user_or_the_training() -> None:
     """With another test split, only what is measured on it changes."""
-    trials = [small(view={"source": "validation"}), small()]
+    judged = {"rule": "twin", "every": "epoch", "per": "class"}
+    trials = [small(view={"source": "validation"}), small(), small(trust=judged, policy="swap", alpha=0.9)]
     before = run(*trials)
     task = load_task("digits", Options(trials[0].task_options))
     generator = torch.Generator().manual_seed(0)
@@ -203,7 +204,7 @@ def test_nothing_of_the_test_split_reaches_a_user_or_the_training() -> None:
             "kappa at 1",
         ):
             assert name not in changed
-        assert not any(name.startswith(("before", "after", "achieved", "edit ", "kappa")) for name in changed)
+        assert not any(name.startswith(("before", "after", "achieved", "edit ", "kappa", "trust")) for name in changed)
 
 
 def test_a_users_file_that_has_changed_is_read_again(tmp_path: Path) -> None:

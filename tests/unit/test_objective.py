@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import Target, added_loss, balance, coordinates, human_loss, mixing, scale_model
 
-from hill_sim.objective import Targets, human_gradient, margins, mixing_weights, needs_kappa
+from hill_sim import objective
+from hill_sim.kernels.terms import Backend
+from hill_sim.objective import HumanGradient, Targets, margins, mixing_weights
 from hill_sim.presets import PRESETS, ObjectiveOptions
 
 CHANGES = [
@@ -36,6 +38,23 @@ CHANGES = [
     {"separation": 0.25},
     {"hold_untouched": True},
 ]
+
+
+def human_gradient(
+    options: ObjectiveOptions,
+    h: torch.Tensor,
+    y: torch.Tensor,
+    targets: Targets,
+    dlatents_ce: torch.Tensor | None,
+    backend: Backend = "auto",
+) -> HumanGradient:
+    """Where nothing is to be measured nobody asks for the gradient of the cross-entropy: None will do."""
+
+    def given() -> torch.Tensor:
+        assert dlatents_ce is not None
+        return dlatents_ce
+
+    return objective.human_gradient(options, h, y, targets, given, backend)
 
 
 @dataclasses.dataclass
@@ -61,6 +80,7 @@ class Problem:
             touched=stack("touched").bool(),
             w_human=w_human,
             kappa=torch.full((len(self.h),), math.nan, dtype=torch.float64),
+            smoothing=torch.full((len(self.h),), math.nan, dtype=torch.float64),
         )
 
     @property
@@ -209,13 +229,11 @@ def test_kappa_is_measured_once_and_makes_alpha_one_half_as_loud_as_the_data() -
     p = problem(options, 8)
     for user in p.users:
         user.alpha = 0.5
-    assert needs_kappa(options, p.targets)
     first = human_gradient(options, p.h, p.y, p.targets, p.dlatents_ce)
     settled = dataclasses.replace(p.targets, kappa=first.kappa)
-    assert not needs_kappa(options, settled)
     loudness = first.dlatents.flatten(1).norm(dim=1) / p.dlatents_ce.flatten(1).norm(dim=1)
     torch.testing.assert_close(loudness, torch.ones_like(loudness))
-    second = human_gradient(options, 3 * p.h, p.y, settled, 10 * p.dlatents_ce)
+    second = human_gradient(options, 3 * p.h, p.y, settled, None)
     assert torch.equal(second.kappa, first.kappa)
 
 
@@ -226,6 +244,8 @@ def test_a_batch_that_pulls_nowhere_leaves_kappa_to_the_next() -> None:
     p.users[0].lam = 0.0
     got = human_gradient(p.options, p.h, p.y, p.targets, p.dlatents_ce)
     assert got.kappa.isnan().tolist() == [True, False]
+    alone = Targets.gather([(p.targets, 0)])
+    assert human_gradient(p.options, p.h[:1], p.y[:1], alone, None).kappa.isnan().all()  # and costs nothing
     assert not got.dlatents[0].any()
     assert got.dlatents[1].any()
     check(p)
@@ -314,6 +334,57 @@ def test_splitting_a_population_changes_no_bit(preset: str, seed: int, cut: int)
         assert torch.equal(alone.value, together.value[part])
         assert torch.equal(alone.dlatents, together.dlatents[part])
         torch.testing.assert_close(alone.kappa, together.kappa[part], rtol=0, atol=0, equal_nan=True)
+
+
+@settings(max_examples=30, deadline=None)
+@given(preset=st.sampled_from(list(PRESETS)), seed=st.integers(0, 10**6), **_shapes)
+def test_trust_scales_the_pull_on_each_class(preset: str, seed: int, P: int, B: int, H: int, C: int) -> None:
+    """Against the oracle, in both ways of computing it (the C++ and plain torch)."""
+    p = problem(PRESETS[preset], seed, P, B, H, C)
+    trust = torch.rand(P, C, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    targets = dataclasses.replace(p.targets, trust=trust)
+    for backend in ("auto", "torch"):
+        got = objective.human_gradient(p.options, p.h, p.y, targets, lambda: p.dlatents_ce, backend)
+        for row, (h, y, head, user) in enumerate(zip(p.h, p.y, p.head, p.users, strict=True)):
+            leaf = h.clone().requires_grad_()
+            kappa = balance(p.options, leaf, leaf @ head.T, y, user)
+            loss = added_loss(p.options, leaf, y.tolist(), user, kappa, trust[row].tolist())
+            (gradient,) = torch.autograd.grad(loss, leaf)
+            torch.testing.assert_close(got.dlatents[row], gradient, rtol=1e-9, atol=1e-10 * float(gradient.abs().max()))
+        assert torch.equal(got.trust, trust)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_equal_trust_in_all_classes_is_a_factor_of_the_human_weight(preset: str) -> None:
+    p = problem(dataclasses.replace(PRESETS[preset], scale="dead"), 3)
+    plain = human_gradient(p.options, p.h, p.y, p.targets, p.dlatents_ce)
+    half = dataclasses.replace(p.targets, trust=torch.full((2, 4), 0.5, dtype=torch.float64))
+    torch.testing.assert_close(human_gradient(p.options, p.h, p.y, half, p.dlatents_ce).dlatents, 0.5 * plain.dlatents)
+    whole = dataclasses.replace(p.targets, trust=torch.ones(2, 4, dtype=torch.float64))
+    assert torch.equal(human_gradient(p.options, p.h, p.y, whole, p.dlatents_ce).dlatents, plain.dlatents)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("smoothing", [0.0, 0.75])
+def test_agreement_is_the_cosine_of_the_two_gradients_over_a_class(preset: str, smoothing: float) -> None:
+    p = problem(PRESETS[preset], 5, P=2, B=9)
+    trust = torch.tensor([[math.nan] * 4, [0.5] * 4], dtype=torch.float64)
+    targets = dataclasses.replace(p.targets, trust=trust, smoothing=torch.full_like(p.targets.kappa, smoothing))
+    got = human_gradient(p.options, p.h, p.y, targets, p.dlatents_ce)
+    assert got.trust is not None
+    for row, (h, y, user) in enumerate(zip(p.h, p.y, p.users, strict=True)):
+        leaf = h.clone().requires_grad_()
+        loss = human_loss(p.options, coordinates(p.options, leaf, user), y.tolist(), user)
+        (human,) = torch.autograd.grad(loss, leaf)
+        for c in range(4):
+            a, b = human[y == c].flatten(), p.dlatents_ce[row][y == c].flatten()
+            before = float(trust[row, c])
+            if float(a.norm()) > 0:
+                now = max(float(a @ b / (a.norm() * b.norm())), 0.0)
+                expected = now if math.isnan(before) else smoothing * before + (1 - smoothing) * now
+                assert float(got.trust[row, c]) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+            else:
+                assert float(got.trust[row, c]) == pytest.approx(before, nan_ok=True)
 
 
 def test_margins_are_the_distances_between_target_centers() -> None:
