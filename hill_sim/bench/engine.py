@@ -1,7 +1,13 @@
 """`hill-sim bench engine`: the engine against two plain loops, as ratios within one run.
 
 Every figure is a ratio of seconds: what a baseline needs for the epochs that were asked for (its seconds per epoch,
-the minimum of several rounds spread over the run, times that number), over what the engine took. One thread.
+the minimum of several rounds spread over the run, times that number), over what the engine took. One thread. On the CPU
+the seconds are the process's own, so that others on the machine count less; on a GPU those of the clock.
+
+Convnets take minutes where chains take seconds. Their ratios depend on the share of epochs, so less data will do:
+
+    hill-sim bench engine --task dsads --set segments=2
+    hill-sim bench engine --task cifar10 --set train_per_class=20 --set validation_per_class=10 --set test_per_class=20
 """
 
 from __future__ import annotations
@@ -12,21 +18,26 @@ import platform
 import resource
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import torch
+import tyro
 
 from hill_sim.bench.baselines import lean, usual
+from hill_sim.config import set_value
 from hill_sim.engine import plan, simulate
+from hill_sim.errors import InvalidInput, unknown
 from hill_sim.registry import STRATEGIES
 from hill_sim.tasks import load_task, resolve
 from hill_sim.trial import Options, Trial
 
 EPOCHS_PER_ROUND = 10
+CLOCK = time.perf_counter if torch.cuda.is_available() else time.process_time
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,9 @@ class EngineBench:
     """Benchmark the engine.
 
     Attributes:
-        task: any registered task.
+        task: any task.
+        set: an option of the task, e.g. --set train_per_class=20.
+        strategies: of the six, the first so many; fewer make grid and tree shorter, and the tree share less.
         cases: of `population`, `grid`, `tree` and `planning`.
         pmax: replicas in a population; 0 is the engine's choice.
         out: a CSV file to write; its folder is made.
@@ -42,36 +55,39 @@ class EngineBench:
     """
 
     task: str = "digits"
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    strategies: int = len(STRATEGIES)
     cases: tuple[str, ...] = ("population", "grid", "tree", "planning")
     pmax: int = 0
     out: Path | None = None
     repeats: int = 3
 
 
-def population_trials(task: str) -> list[Trial]:
+def population_trials(base: Trial, strategies: Sequence[str]) -> list[Trial]:
     """64 seeds of plain training: packing alone, nothing is shared."""
-    return [Trial(task=task, policy="ce_only", interactions=(), epochs=EPOCHS_PER_ROUND, seed=s) for s in range(64)]
+    alone = base.replace(policy="ce_only", interactions=(), epochs=EPOCHS_PER_ROUND)
+    return [alone.replace(seed=seed) for seed in range(64)]
 
 
-def grid_trials(task: str) -> list[Trial]:
+def grid_trials(base: Trial, strategies: Sequence[str]) -> list[Trial]:
     """4 alpha x 3 lambda x 6 strategies x 3 seeds, 50 epochs."""
-    cells = itertools.product((0.2, 0.4, 0.6, 0.8), (0.0, 0.1, 0.3), STRATEGIES, range(3))
-    return [Trial(task=task, alpha=a, lam=lam, policy=policy, seed=seed, epochs=50) for a, lam, policy, seed in cells]
+    cells = itertools.product((0.2, 0.4, 0.6, 0.8), (0.0, 0.1, 0.3), strategies, range(3))
+    return [base.replace(alpha=a, lam=lam, policy=p, seed=seed, epochs=50) for a, lam, p, seed in cells]
 
 
-def tree_trials(task: str) -> list[Trial]:
+def tree_trials(base: Trial, strategies: Sequence[str]) -> list[Trial]:
     """Every sequence of the 6 strategies over 4 interactions: 1,296 trials of 45 epochs."""
-    return [Trial(task=task, policy=policies) for policies in itertools.product(STRATEGIES, repeat=4)]
+    return [base.replace(policy=policies) for policies in itertools.product(strategies, repeat=4)]
 
 
-def planning_trials(task: str) -> list[Trial]:
+def planning_trials(base: Trial, strategies: Sequence[str]) -> list[Trial]:
     """10,000 trials that differ in alpha, strategy and seed."""
     cells = itertools.product(range(200), STRATEGIES, range(9))
-    trials = [Trial(task=task, alpha=0.9 * a / 200, policy=policy, seed=seed) for a, policy, seed in cells]
+    trials = [base.replace(alpha=0.9 * a / 200, policy=policy, seed=seed) for a, policy, seed in cells]
     return trials[:10_000]
 
 
-CASES: dict[str, Callable[[str], list[Trial]]] = {
+CASES: dict[str, Callable[[Trial, Sequence[str]], list[Trial]]] = {
     "population": population_trials,
     "grid": grid_trials,
     "tree": tree_trials,
@@ -81,9 +97,16 @@ CASES: dict[str, Callable[[str], list[Trial]]] = {
 
 def main(args: EngineBench) -> pd.DataFrame:
     """Run the cases, print the table, write the CSV; returns the table."""
+    if not 1 <= args.strategies <= len(STRATEGIES):
+        raise InvalidInput(f"strategies: {args.strategies} is not in 1..{len(STRATEGIES)}")
+    for case in args.cases:
+        if case not in CASES:
+            raise unknown("cases", case, CASES)
     torch.set_num_threads(1)
-    task = load_task(args.task, Options())
-    trial = resolve(Trial(task=args.task, policy="ce_only", interactions=()))
+    base = Trial(task=args.task, task_options=reduce(set_value, args.set, {}))
+    trial = resolve(base.replace(policy="ce_only", interactions=()))
+    task = load_task(base.task, Options(base.task_options))
+    strategies = list(STRATEGIES)[: args.strategies]
     pmax: int | str = args.pmax or "auto"
     best = {"usual": float("inf"), "lean": float("inf")}
 
@@ -93,10 +116,11 @@ def main(args: EngineBench) -> pd.DataFrame:
                 best[name] = min(best[name], _seconds(lambda loop=loop: loop(trial, task, EPOCHS_PER_ROUND)))  # type: ignore[misc]
 
     time_baselines()
-    simulate(population_trials(args.task)[:2])  # choose the backend and import everything before the clock starts
+    # Choose the backend and import everything before the clock starts.
+    simulate([t.replace(epochs=1) for t in population_trials(base, strategies)[:2]])
     measured: list[dict[str, Any]] = []
     for case in args.cases:
-        trials = CASES[case](args.task)
+        trials = CASES[case](base, strategies)
         if case == "planning":
             seconds = _seconds(lambda trials=trials: plan(trials))  # type: ignore[misc]
             planned = plan(trials)
@@ -105,15 +129,17 @@ def main(args: EngineBench) -> pd.DataFrame:
             measured.append({"case": case, "trials": len(trials), "seconds": seconds, "planning_share": share,
                              "epochs_asked": planned.epochs_asked, "epochs_run": planned.epochs_to_run})  # fmt: skip
             continue
-        runs = min(
-            (simulate(trials, pmax=pmax).info for _ in range(args.repeats if case == "population" else 1)),
-            key=lambda info: info["seconds"],
-        )
+        rounds: list[tuple[float, dict[str, Any]]] = []
+        for _ in range(args.repeats if case == "population" else 1):
+            start = CLOCK()
+            info = simulate(trials, pmax=pmax).info
+            rounds.append((CLOCK() - start, info))
+        seconds, runs = min(rounds, key=lambda measurement: measurement[0])
         time_baselines(rounds=1)
         measured.append({
             "case": case,
             "trials": len(trials),
-            "seconds": runs["seconds"],
+            "seconds": seconds,
             "planning_share": runs["planning_seconds"] / runs["seconds"],
             "epochs_asked": sum(t.epochs for t in trials),
             "epochs_run": runs["epochs_run"],
@@ -125,6 +151,7 @@ def main(args: EngineBench) -> pd.DataFrame:
         table.loc[table["case"] == "planning", f"{name}_ratio"] = float("nan")
         table[f"{name}_ms_per_epoch"] = seconds / EPOCHS_PER_ROUND * 1e3
     table["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    table.insert(0, "task", " ".join([args.task, *args.set]))
     for name, value in environment().items():
         table[name] = value
     _print(table)
@@ -155,14 +182,15 @@ def environment() -> dict[str, str]:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = CLOCK()
     work()
-    return time.perf_counter() - start
+    return CLOCK() - start
 
 
 def _print(table: pd.DataFrame) -> None:
     first = table.iloc[0]
-    print(f"{first['cpu']}, {first['capability']}, torch {first['torch']}, one thread, commit {first['commit']}")
+    where = ", ".join(f"{first[name]}" for name in ("cpu", "capability"))
+    print(f"{first['task']}: {where}, torch {first['torch']}, one thread, commit {first['commit']}")
     print(f"baselines: usual {first['usual_ms_per_epoch']:.2f} ms, lean {first['lean_ms_per_epoch']:.2f} ms an epoch; "
           f"peak memory {first['peak_memory_mib']:,.0f} MiB in all")  # fmt: skip
     columns = ["case", "trials", "epochs_asked", "epochs_run", "seconds", "planning_share", "usual_ratio", "lean_ratio"]
