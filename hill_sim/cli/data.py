@@ -13,7 +13,7 @@ from hill_sim.cli.arguments import Data
 from hill_sim.cli.text import percent, strict_json, table
 from hill_sim.config import parse_yaml
 from hill_sim.errors import HillError, InvalidInput, Unavailable, unknown
-from hill_sim.sweep.expand import put
+from hill_sim.sweep.places import put
 from hill_sim.tasks import Task
 from hill_sim.tasks import human_confusion as confusion
 from hill_sim.tasks.base import load_anew

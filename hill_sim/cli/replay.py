@@ -25,7 +25,7 @@ def main(given: Replay) -> int:
         pinned = json.loads(store.meta("pinned") or "{}")
 
     from hill_sim.engine import simulate
-    from hill_sim.sweep.run import kind_of
+    from hill_sim.sweep.pinned import kind_of
 
     backend = pinned["backends"][kind_of(stored.trial)]
     made_with = {"device": pinned["device"], "backend": backend, "kernels": pinned["kernels"]}

@@ -9,8 +9,7 @@ from hill_sim.cli.arguments import Run
 from hill_sim.cli.text import percent, points, strict_json, table
 from hill_sim.config import parse_yaml
 from hill_sim.errors import InvalidInput
-from hill_sim.sweep.expand import put
-from hill_sim.sweep.spec import check_place
+from hill_sim.sweep.places import check_place, put
 from hill_sim.trial import Trial
 
 _FIELDS = ("task", "policy", "alpha", "lam", "objective", "interactions", "epochs", "model")

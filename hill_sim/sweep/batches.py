@@ -10,8 +10,9 @@ FULL = 64  # trials that fill a population; smaller groups travel together
 LARGEST = 512  # trials whose results one transaction may hold back
 
 
-def batches(trials: Sequence[Trial], workers: int) -> list[list[Trial]]:
-    """Groups of trials of one twin, which the planner can let share most; small groups together, large ones split.
+def batches(trials: Sequence[Trial], workers: int, largest: int = LARGEST) -> list[list[Trial]]:
+    """Groups of trials of one twin, which the planner can let share most; small groups together, those of more than
+    `largest` trials split.
 
     The results do not depend on how trials are packed, so this is free to follow the number of workers.
     """
@@ -21,10 +22,10 @@ def batches(trials: Sequence[Trial], workers: int) -> list[list[Trial]]:
     enough = min(FULL, -(-len(trials) // max(workers, 1)))  # no worker idles so that another's population is full
     packed: list[list[Trial]] = []
     for group in groups.values():
-        if packed and len(packed[-1]) < enough and len(packed[-1]) + len(group) <= LARGEST:
+        if packed and len(packed[-1]) < enough and len(packed[-1]) + len(group) <= largest:
             packed[-1].extend(group)
             continue
-        parts = -(-len(group) // LARGEST)
+        parts = -(-len(group) // largest)
         size = -(-len(group) // parts)
         packed.extend(group[start : start + size] for start in range(0, len(group), size))
     return packed

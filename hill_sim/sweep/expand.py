@@ -11,6 +11,7 @@ from hill_sim.errors import InvalidInput, unknown
 from hill_sim.risk.attribution import branches
 from hill_sim.sweep.design import Design
 from hill_sim.sweep.people import People
+from hill_sim.sweep.places import put
 from hill_sim.sweep.spec import Attribution, Case, PolicyEntry, SweepSpec, Tree
 from hill_sim.trial import CE_SCALED, TWIN, Trial
 
@@ -53,6 +54,15 @@ def expand(spec: SweepSpec) -> list[Planned]:
     return list(planned.values())
 
 
+def setups(spec: SweepSpec) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Case, label and fields of every user of every case, before any grid: what a search puts its candidates into."""
+    cases: Sequence[Case | None] = spec.cases or [None]
+    for case in cases:
+        base, users, _ = _parts(spec, case)
+        for (label, user), person in users:
+            yield case.name if case else "", label, _with_user(_with_user(base, user), person)
+
+
 def _branches(planned: Sequence[Planned], asked: Attribution) -> Iterator[Planned]:
     labels = {item.label for item in planned}
     for name in asked.users or ():
@@ -69,6 +79,30 @@ def _branches(planned: Sequence[Planned], asked: Attribution) -> Iterator[Planne
 
 
 def _of_case(spec: SweepSpec, case: Case | None) -> Iterator[Planned]:
+    where = f"case {case.name}: " if case else ""
+    base, users, points = _parts(spec, case)
+    design = case.design if case and case.design is not None else spec.design
+    for (label, user), person in users:
+        for point in points:
+            chosen = base
+            for place, value in point.items():
+                chosen = put(chosen, place, value)
+            chosen = _with_user(_with_user(chosen, user), person)
+            for seed in spec.seeds:
+                try:
+                    trial = Trial(**chosen, seed=seed)
+                except InvalidInput as error:
+                    who = f"{label}: " if label else ""
+                    raise InvalidInput(f"{where}{who}{error}") from None
+                trial = trial.twin() if trial.policy == TWIN else trial
+                role = "point" if design and trial.policy != TWIN else "user"
+                yield Planned(trial, case.name if case else "", label or trial.policy_name, role)
+
+
+def _parts(
+    spec: SweepSpec, case: Case | None
+) -> tuple[dict[str, Any], list[tuple[tuple[str, dict[str, Any]], dict[str, Any]]], list[dict[str, Any]]]:
+    """A case's fixed fields, its users by label, each as every person, and the points of its design and grid."""
     fixed = {**spec.fixed, **(case.fixed if case else {})}
     grid = {**spec.grid, **(case.grid if case else {})}
     policies = case.policies if case and case.policies is not None else spec.policies
@@ -87,22 +121,7 @@ def _of_case(spec: SweepSpec, case: Case | None) -> Iterator[Planned]:
     for place, value in fixed.items():
         base = put(base, place, value)
     users = [*_entries(policies or []), *(_sequences(tree, base, where) if tree else [])]
-    points = list(_points(design, grid))
-    for (label, user), person in _each_person(users or [("", {})], people):
-        for point in points:
-            chosen = base
-            for place, value in point.items():
-                chosen = put(chosen, place, value)
-            chosen = _with_user(_with_user(chosen, user), person)
-            for seed in spec.seeds:
-                try:
-                    trial = Trial(**chosen, seed=seed)
-                except InvalidInput as error:
-                    who = f"{label}: " if label else ""
-                    raise InvalidInput(f"{where}{who}{error}") from None
-                trial = trial.twin() if trial.policy == TWIN else trial
-                role = "point" if design and trial.policy != TWIN else "user"
-                yield Planned(trial, case.name if case else "", label or trial.policy_name, role)
+    return base, list(_each_person(users or [("", {})], people)), list(_points(design, grid))
 
 
 def _points(design: Design | None, grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -158,16 +177,3 @@ def _with_user(fields: Mapping[str, Any], user: Mapping[str, Any]) -> dict[str, 
         if isinstance(fields.get(name), Mapping) and isinstance(user.get(name), Mapping):
             merged[name] = {**fields[name], **user[name]}
     return merged
-
-
-def put(fields: Mapping[str, Any], place: str, value: Any) -> dict[str, Any]:
-    """A copy with `field` or `field.option` set; a preset's name becomes a mapping where an option is set in it."""
-    head, dot, inside = place.partition(".")
-    if not dot:
-        return {**fields, head: value}
-    inner = fields.get(head, {})
-    if head == "objective" and isinstance(inner, str):
-        inner = {"preset": inner}
-    if not isinstance(inner, Mapping):
-        raise InvalidInput(f"{head}: {inner!r} is not a mapping, so {place} cannot be set")
-    return {**fields, head: {**inner, inside: value}}

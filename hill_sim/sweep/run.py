@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
-import re
 import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +20,18 @@ from typing import Any
 
 import pandas as pd
 
-import hill_sim
 from hill_sim.engine.results import RunSet
-from hill_sim.errors import HillError, InvalidInput, Unavailable, unknown
-from hill_sim.sweep.batches import batches
-from hill_sim.sweep.executors import Batch, Executor, InProcess, LocalWorkers, TrialEnded, count
+from hill_sim.errors import HillError, InvalidInput
+from hill_sim.sweep.executors import Executor, InProcess, LocalWorkers, TrialEnded, count
 from hill_sim.sweep.expand import Planned, expand
 from hill_sim.sweep.folder import RESULTS, RunFolder, check, export
+from hill_sim.sweep.pinned import Pinned, check_device, chosen, confirmed
 from hill_sim.sweep.progress import Progress
+from hill_sim.sweep.search.study import JOURNAL, LocalStudy
+from hill_sim.sweep.search.work import Proposals, SearchWork
 from hill_sim.sweep.spec import SweepSpec
 from hill_sim.sweep.store import ResultStore
+from hill_sim.sweep.work import FixedWork, Packer, Work
 from hill_sim.trial import Trial
 
 log = logging.getLogger(__name__)
@@ -95,45 +95,57 @@ def run_sweep(
         KeyboardInterrupt: Ctrl-C twice; what was stored stays.
     """
     path, began = Path(folder), time.monotonic()
-    planned = expand(spec)
     check(path, spec)
-    _check_device(device)
+    check_device(device)
+    if retry_failed and spec.search and spec.search.adaptive:
+        raise InvalidInput("retry_failed: not in this search: later candidates were proposed knowing what failed")
     number = count(workers, device)
     engine: dict[str, Any] = {"device": device, "pmax": pmax, "progress": False}
     executor: Executor = InProcess(simulate, engine) if simulate else LocalWorkers(number, engine)
     try:
-        places = _resolved(planned, pmax)
-        chosen = None if (path / RESULTS).exists() else _chosen(places, device, backend)
+        work_of, trials = _opener(spec, pmax)
+        values = None if (path / RESULTS).exists() else chosen(trials, device, backend)
         with RunFolder.claim(path, spec), _named_database_errors(path), ResultStore(path / RESULTS) as store:
             stored = json.loads(store.meta("pinned") or "null")
-            pinned = (
-                _confirmed(stored, places, device, backend) if stored else chosen or _chosen(places, device, backend)
-            )
-            store.set_meta({"pinned": json.dumps(pinned)})
-            engine.update(device=pinned["device"], kernels=pinned["kernels"])
+            values = confirmed(stored, trials, device, backend) if stored else values or chosen(trials, device, backend)
+            pinned = Pinned(store, values, backend)
+            engine.update(pinned.engine)
             if retry_failed:
                 store.forget(store.finished("failed"))
-            finished = store.finished() & places.keys()
-            todo = [item.trial for key, (_, item) in places.items() if key not in finished]
-            bar = Progress(len(places), len(finished), enabled=progress)
+                (path / JOURNAL).unlink(missing_ok=True)  # what a study says has ended stays so: it is written again
+            work = work_of(store, Packer(pinned, number), path)
+            before = len(store.finished())
+            bar = Progress(work.total, before, enabled=progress)
             asked = run = ran = 0
             with _interruptible() as stop, bar:
-                waiting = iter(_batches(todo, pinned["backends"], number))
-                for event in executor.run(lambda: next(waiting, None), stop):
-                    if isinstance(event, TrialEnded):
-                        bar.trial(event.key)
-                        continue
-                    store.add(event.results, places, views=spec.seeds[:1], info=event.info)
-                    ran += len(event.results)
-                    asked += event.info.get("epochs_asked", 0)
-                    run += event.info.get("epochs_run", 0)
-                    failed = sum(result.outcome.status == "failed" for result in event.results)
-                    bar.batch(failed, event.info.get("epochs_asked", 0), event.info.get("epochs_run", 0))
+                while True:
+                    for event in executor.run(work.feed, stop):
+                        if isinstance(event, TrialEnded):
+                            bar.trial(event.key)
+                            continue
+                        store.add(event.results, work.places, views=spec.seeds[:1], info=event.info)
+                        work.told(event.results)
+                        ran += len(event.results)
+                        asked += event.info.get("epochs_asked", 0)
+                        run += event.info.get("epochs_run", 0)
+                        failed = sum(result.outcome.status == "failed" for result in event.results)
+                        bar.batch(failed, event.info.get("epochs_asked", 0), event.info.get("epochs_run", 0))
+                    if stop() or not work.wait():
+                        break
             outcomes = export(path)
-        interrupted = len(finished) + ran < len(places)
-        return SweepSummary(path, len(places), ran, outcomes, asked, run, time.monotonic() - began, interrupted)
+        return SweepSummary(path, work.total, ran, outcomes, asked, run, time.monotonic() - began, not work.finished)
     finally:
         executor.close()
+
+
+def _opener(spec: SweepSpec, pmax: int | str) -> tuple[Callable[[ResultStore, Packer, Path], Work], list[Trial]]:
+    """How to open the sweep's work, and trials by which to choose what they need; checks that they can be run."""
+    if spec.search:
+        proposals = Proposals(spec)
+        first = [item.trial for item in proposals.first()]
+        return lambda store, pack, path: SearchWork(proposals, store, LocalStudy.open(path, spec), pack), first
+    places = _resolved(expand(spec), pmax)
+    return lambda store, pack, path: FixedWork(places, store.finished(), pack), [i.trial for _, i in places.values()]
 
 
 def _resolved(planned: Sequence[Planned], pmax: int | str) -> dict[str, tuple[int, Planned]]:
@@ -146,96 +158,6 @@ def _resolved(planned: Sequence[Planned], pmax: int | str) -> dict[str, tuple[in
     for item, trial in zip(planned, trials, strict=True):
         resolved.setdefault(trial, Planned(trial, item.case, item.label))
     return {trial.key: (position, item) for position, (trial, item) in enumerate(resolved.items())}
-
-
-def _confirmed(
-    stored: dict[str, Any], places: Mapping[str, tuple[int, Planned]], device: str, backend: str
-) -> dict[str, Any]:
-    """What an earlier call pinned, if it can be had again; raises if something else is asked for by name."""
-    began_with = {"device": {stored["device"]}, "backend": set(stored["backends"].values())}
-    for name, asked in (("device", device), ("backend", backend)):
-        if asked != "auto" and {asked} != began_with[name]:
-            was = " or ".join(sorted(began_with[name]))
-            raise InvalidInput(f"{name}: {asked!r} is not {was}, with which this sweep began")
-    if stored["device"].startswith("cuda") and not _has_gpu():
-        raise Unavailable("device: this sweep began on a GPU, and torch finds none here")
-    for task, fingerprint in _data(places)["data"].items():
-        if (was := stored.get("data", {}).get(task, fingerprint)) != fingerprint:
-            now_and_then = f"other data (fingerprint {fingerprint}) than this sweep began with ({was})"
-            raise InvalidInput(f"task {task}: {now_and_then}; bring those back, or choose another --out")
-    for name, now in _versions().items():
-        if stored[name] != now:
-            log.warning("this sweep began under %s %s, here is %s: last bits may differ", name, stored[name], now)
-    return stored
-
-
-def _chosen(places: Mapping[str, tuple[int, Planned]], device: str, backend: str) -> dict[str, Any]:
-    """Device, backends and kernels of a new sweep: what is asked for by name, and what "auto" comes to here."""
-    import torch
-
-    from hill_sim.engine.choose import make_backend
-    from hill_sim.engine.planning import base_of
-    from hill_sim.kernels.dispatch import resolve as kernels_for
-
-    if device == "auto":
-        device = "cuda" if _has_gpu() else "cpu"
-    backends = {}
-    for _, item in places.values():
-        kind = kind_of(item.trial)
-        if kind not in backends:
-            backends[kind] = make_backend(backend, base_of(item.trial), torch.device(device)).name
-    kernels = kernels_for("auto", torch.device(device).type)
-    return {"device": device, "backends": backends, "kernels": kernels, **_data(places), **_versions()}
-
-
-def _data(places: Mapping[str, tuple[int, Planned]]) -> dict[str, dict[str, str]]:
-    """Fingerprints of the tasks' data, and what must be known before concluding anything from them."""
-    from hill_sim.tasks import fingerprints_of, notes_of
-
-    trials = [item.trial for _, item in places.values()]
-    return {"data": fingerprints_of(trials), "notes": notes_of(trials)}
-
-
-def _versions() -> dict[str, str]:
-    import torch
-
-    return {
-        "hill_sim": hill_sim.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }
-
-
-def _check_device(device: str) -> None:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        raise unknown("device", device, ("auto", "cpu", "cuda"))
-    if device.startswith("cuda") and not _has_gpu():
-        raise Unavailable(f"device: {device!r} was asked for, and torch finds no GPU")
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
-
-
-def kind_of(trial: Trial) -> str:
-    """Trials of one kind have tensors of the same shapes, so the same backend suits them."""
-    fields = trial.to_dict()
-    return json.dumps([fields[n] for n in ("task", "task_options", "model", "model_options", "batch_size")])
-
-
-def _batches(trials: Sequence[Trial], backends: Mapping[str, str], workers: int) -> list[Batch]:
-    """Batches of trials of one backend each."""
-    by_backend: dict[str, list[Trial]] = {}
-    for trial in trials:
-        by_backend.setdefault(backends[kind_of(trial)], []).append(trial)
-    return [
-        Batch(tuple(packed), {"backend": backend})
-        for backend, some in by_backend.items()
-        for packed in batches(some, workers)
-    ]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ tree: {strategies: [compactness, separation], interactions: 4}      # every sequ
 users: {count: 20, motor_noise: {low: 0, high: 0.3}}                # so many people follow each policy (`people`)
 design: {n: 64, parameters: {alpha: {low: 0, high: 0.9}}}           # points for Sobol's indices (`design`)
 attribution: true                     # also every trial without one of its interactions, and with one alone
+search: {sampler: tpe, ...}           # in place of grid and tree: see `search.spec`
 cases:                                # each case over the above; without cases there is one
   - {name: hill, fixed: {objective: hill}}
   - {name: paper, fixed: {objective: paper}}
@@ -20,7 +21,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,10 +31,9 @@ from hill_sim.errors import InvalidInput, unknown
 from hill_sim.risk.attribution import KINDS
 from hill_sim.sweep.design import Design
 from hill_sim.sweep.people import People
-from hill_sim.trial import Trial
+from hill_sim.sweep.places import check_place
+from hill_sim.sweep.search.spec import SearchSpec
 
-TRIAL_FIELDS = tuple(f.name for f in fields(Trial))
-NESTED = ("task_options", "model_options", "policy_options", "user", "view", "objective")
 Name = Annotated[str, AfterValidator(lambda given: _file_name(given))]
 
 
@@ -154,6 +153,7 @@ class Budget(Part):
     seeds: list[int] | None = None
     cases: list[Case] | None = None
     attribution: Attribution | None = None
+    search: dict[str, Any] = Field(default_factory=dict)
 
     _seeds = field_validator("seeds", mode="before")(lambda given: _seed_list(given))
 
@@ -166,6 +166,7 @@ class SweepSpec(Part):
     seeds: list[int] = Field(default_factory=lambda: [0])
     cases: list[Case] = Field(default_factory=list)
     attribution: Attribution | None = None
+    search: SearchSpec | None = None
     budget: dict[str, Budget] = Field(default_factory=dict)
 
     _seeds = field_validator("seeds", mode="before")(lambda given: _seed_list(given))
@@ -178,6 +179,32 @@ class SweepSpec(Part):
             if names.count(name) > 1:
                 raise ValueError(f"name {name!r} is given to {names.count(name)} cases")
         return cases
+
+    @model_validator(mode="after")
+    def _searchable(self) -> SweepSpec:
+        if self.search is None:
+            return self
+        for part in (self, *self.cases):
+            where = f"cases: {part.name}: " if isinstance(part, Case) else ""
+            for name in ("grid", "tree", "design"):
+                if getattr(part, name):
+                    raise ValueError(
+                        f"search: {where}{name} has no place beside a search; list its values under search.space"
+                    )
+            for place in part.fixed:
+                if clash := next((p for p in self.search.space if p == place or place.startswith(f"{p}.")), None):
+                    raise ValueError(f"search.space: {clash}: {where}fixed.{place} says what it is already")
+            if part.policies and "policy" in self.search.space:
+                raise ValueError(f"search.space: policy: {where}policies stand there already")
+        if self.attribution:
+            raise ValueError(
+                "search: attribution has no place beside a search; ask it of the best candidate, in a sweep of its own"
+            )
+        needy = [o.name for o in self.search.objectives if o.statistic == "bound"]
+        needy += [bound.text for bound in self.search.feasibility if bound.statistic == "bound"]
+        if needy and len(self.seeds) < 2:
+            raise ValueError(f"search: {needy[0]} is an end of an interval over seeds, and there is one seed")
+        return self
 
     @property
     def has_roles(self) -> bool:
@@ -201,7 +228,10 @@ class SweepSpec(Part):
         for name in ("policies", "tree", "users", "design", "seeds", "cases", "attribution"):
             if getattr(change, name) is not None:
                 values[name] = getattr(change, name)
-        return SweepSpec(**values)
+        if change.search:
+            search = self.search.model_dump(exclude_defaults=True) if self.search else {}
+            values["search"] = {**search, **change.search}
+        return validated(SweepSpec, values, f"budget.{budget}")
 
 
 def read_sweep(path: Path, *, budget: str | None = None, overrides: Sequence[str] = ()) -> SweepSpec:
@@ -219,18 +249,6 @@ def read_sweep(path: Path, *, budget: str | None = None, overrides: Sequence[str
     for override in overrides:
         data = set_value(data, override)
     return validated(SweepSpec, data, f"{path} with --set {' '.join(overrides)}" if overrides else str(path))
-
-
-def check_place(place: str) -> None:
-    """Raise unless `place` is a trial's field, or `field.option` inside one that has options."""
-    head, dot, inside = place.partition(".")
-    allowed = [name for name in TRIAL_FIELDS if name != "seed"]
-    if head == "seed":
-        raise ValueError(f"{place}: a sweep's seeds stand under `seeds`, beside fixed and grid")
-    if head not in allowed:
-        raise ValueError(f"{place}: {unknown_key(head, allowed)}")
-    if dot and (head not in NESTED or not inside):
-        raise ValueError(f"{place}: only {', '.join(NESTED)} have options inside")
 
 
 def _file_name(given: str) -> str:

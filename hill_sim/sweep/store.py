@@ -164,6 +164,17 @@ class ResultStore:
             self._db.executemany("INSERT OR REPLACE INTO interactions VALUES (?,?,?)", interactions)
             self._db.execute("INSERT INTO batches (trials, epochs_asked, epochs_run, seconds) VALUES (?,?,?,?)", batch)
 
+    def outcomes(self) -> Iterator[tuple[str, Outcome]]:
+        """Key and outcome of every finished trial, in no order, one at a time."""
+        for key, outcome in self._db.execute("SELECT key, outcome FROM trials"):
+            yield key, Outcome.from_dict(json.loads(outcome))
+
+    def curve(self, key: str, column: str) -> list[float]:
+        """One of `EPOCH_COLUMNS` of a finished trial, epoch by epoch."""
+        (blob,) = self._db.execute("SELECT epochs FROM trials WHERE key = ?", (key,)).fetchone()
+        values = np.frombuffer(zlib.decompress(blob), dtype="<f8").reshape(len(EPOCH_COLUMNS), -1)
+        return list(map(float, values[EPOCH_COLUMNS.index(column)]))
+
     def totals(self) -> dict[str, float]:
         """Sums over the batches so far: batches, epochs_asked, epochs_run, seconds (of work, over all workers)."""
         row = self._db.execute(

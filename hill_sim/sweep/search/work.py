@@ -1,0 +1,204 @@
+"""A running search: proposes generation after generation, hands out their trials, and learns what they came to.
+
+What it decides is a pure function of the spec and of the stored outcomes, so a search that is killed and started again,
+with other workers or another executor, ends in the same table. Proposals are stored before any of their trials runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from hill_sim.engine.results import TrialResult
+from hill_sim.errors import InvalidInput
+from hill_sim.sweep.batches import LARGEST
+from hill_sim.sweep.executors import Batch
+from hill_sim.sweep.expand import Planned
+from hill_sim.sweep.search import propose
+from hill_sim.sweep.search.candidates import CURVE, Candidate, Ended, Maker, Told, names_of
+from hill_sim.sweep.search.study import LocalStudy
+from hill_sim.sweep.spec import SweepSpec
+from hill_sim.sweep.store import ResultStore
+from hill_sim.sweep.work import Packer
+from hill_sim.trial import Trial
+
+_SMALLEST = 8  # trials: a generation is split between the workers no finer than this
+_TRIES = 16  # candidates with one value of the space in them, before that value counts as impossible
+
+
+class Proposals:
+    """The generations of a search, in order: each is asked for once, and stored before it is run."""
+
+    def __init__(self, spec: SweepSpec) -> None:
+        assert spec.search is not None
+        self.spec, self.search, self.maker = spec, spec.search, Maker(spec)
+        self.size = self.search.generation_size(self.maker.size)
+        self.count = -(-self.search.candidates // self.size)
+
+    def first(self) -> list[Planned]:
+        """The trials of the first generation, after checking that every value of the space can be tried.
+
+        Raises:
+            InvalidInput: a space, a constraint or a field that leaves nothing to try.
+        """
+        params, _ = self._asked(0, self._size_of(0), 0, [])
+        self._check_values(params[0])
+        return [item for candidate in self._candidates(0, params[:_SMALLEST]) for item in candidate.planned]
+
+    def generation(self, number: int, known: Sequence[propose.Known], store: ResultStore) -> list[Candidate]:
+        size = self._size_of(number)
+        name = f"generation {number}"
+        stored = json.loads(store.meta(name) or '{"params": []}')
+        params = stored["params"][:size]
+        if len(params) < size:
+            before = json.loads(store.meta(f"generation {number - 1}") or "{}").get("drawn", 0)
+            more, drawn = self._asked(number, size, before, known)
+            params = [*params, *more[len(params) :]]  # what has been run stays, were Optuna to propose otherwise now
+            store.set_meta({name: json.dumps({"params": params, "drawn": drawn})})
+        return self._candidates(number, params)
+
+    def _size_of(self, number: int) -> int:
+        return min(self.size, self.search.candidates - number * self.size)
+
+    def _asked(
+        self, number: int, count: int, drawn: int, known: Sequence[propose.Known]
+    ) -> tuple[list[dict[str, Any]], int]:
+        if not self.search.adaptive:
+            return propose.design(self.search, count, drawn, self.maker.refusal)
+        return propose.adaptive(self.search, number, self.size, known, self.maker.refusal, count), 0
+
+    def _candidates(self, number: int, params: Sequence[dict[str, Any]]) -> list[Candidate]:
+        from hill_sim.engine import plan  # late: torch, while the workers import it too
+
+        planned = [self.maker.planned(some) for some in params]
+        trials = iter(plan([item.trial for items in planned for item in items]).trials)
+        return [
+            Candidate(
+                number * self.size + index,
+                number,
+                some,
+                tuple(Planned(next(trials), item.case, item.label) for item in items),
+            )
+            for index, (some, items) in enumerate(zip(params, planned, strict=True))
+        ]
+
+    def _check_values(self, possible: dict[str, Any]) -> None:
+        """Raise for a value of the space that no trial takes, whatever the other values are."""
+        points = propose.points(self.search, 0)
+        others = [possible, *(propose.at(self.search, next(points)) for _ in range(_TRIES - 1))]
+        for dimension in self.search.dimensions:
+            for value in dimension.ends:
+                reasons = [self.maker.impossible({**some, dimension.place: value}) for some in others]
+                if all(reasons):
+                    raise InvalidInput(f"search.space.{dimension.place}: {value!r} fits no trial: {reasons[0]}")
+
+
+class SearchWork:
+    """The work of a search, for `run_sweep`."""
+
+    def __init__(self, proposals: Proposals, store: ResultStore, study: LocalStudy, pack: Packer) -> None:
+        self._proposals, self._store, self._study, self._pack = proposals, store, study, pack
+        self._search, self._maker = proposals.search, proposals.maker
+        self._names = names_of(self._search)
+        self.places: dict[str, tuple[int, Planned]] = {}
+        self.total = self._search.candidates * self._maker.size
+        self._ended = {key: Ended.of_outcome(outcome, self._names) for key, outcome in store.outcomes()}
+        self._known: list[propose.Known] = []
+        self._next = 0  # generation
+        self._open: dict[int, Candidate] = {}  # not settled, by number
+        self._unclaimed: list[Candidate] = []
+        self._missing: dict[int, set[str]] = {}  # keys of trials that a candidate waits for
+        self._waiting: deque[Batch] = deque()
+        self._in_hand: set[str] = set()  # keys queued or in flight
+
+    def feed(self) -> Batch | None:
+        while not self._waiting:
+            if not self._more():
+                return None
+        return self._waiting.popleft()
+
+    def told(self, results: Sequence[TrialResult]) -> None:
+        for result in results:
+            key = result.trial.key
+            self._in_hand.discard(key)
+            self._ended[key] = Ended.of(result, self._names)
+        keys = {result.trial.key for result in results}
+        self._settle([number for number, missing in self._missing.items() if missing & keys])
+
+    def wait(self) -> bool:
+        return False
+
+    @property
+    def finished(self) -> bool:
+        return self._next == self._proposals.count and not self._open
+
+    def _more(self) -> bool:
+        """Queue more work, or learn more; False if nothing can be done before something in flight has ended."""
+        if self._unclaimed:
+            claimed = self._study.claim(self._unclaimed)
+            numbers = {candidate.number for candidate in claimed}
+            self._unclaimed = [candidate for candidate in self._unclaimed if candidate.number not in numbers]
+            self._hand_out(claimed)
+            return bool(claimed)
+        if self._next == self._proposals.count or (self._search.adaptive and self._open):
+            return False
+        self._open_generation()
+        return True
+
+    def _open_generation(self) -> None:
+        candidates = self._proposals.generation(self._next, self._known_in_order(), self._store)
+        self._next += 1
+        for candidate in candidates:
+            for index, item in enumerate(candidate.planned):
+                self.places.setdefault(item.trial.key, (candidate.number * self._maker.size + index, item))
+            self._open[candidate.number] = candidate
+            self._missing[candidate.number] = {key for key in candidate.keys if key not in self._ended}
+        self._unclaimed = [c for c in candidates if self._missing[c.number]]
+        done = [candidate for candidate in candidates if not self._missing[candidate.number]]
+        if done:
+            with self._study.batch():
+                self._study.begin(candidates)
+        self._settle([candidate.number for candidate in done])
+
+    def _known_in_order(self) -> list[propose.Known]:
+        self._known.sort(key=lambda known: known.number)
+        return self._known
+
+    def _hand_out(self, candidates: Sequence[Candidate]) -> None:
+        trials: dict[str, Trial] = {}
+        for candidate in candidates:
+            for item in candidate.planned:
+                key = item.trial.key
+                if key in self._missing[candidate.number] and key not in self._in_hand:
+                    trials[key] = item.trial
+        self._in_hand |= trials.keys()
+        largest = LARGEST
+        if self._search.adaptive:  # all wait for the last: no worker idles so that another's population is full
+            largest = max(_SMALLEST, -(-len(trials) // self._pack.workers))
+        self._waiting.extend(self._pack(list(trials.values()), largest))
+
+    def _settle(self, numbers: Sequence[int]) -> None:
+        """Tell what those of the candidates came to all of whose trials have ended."""
+        with self._study.batch():
+            for number in numbers:
+                candidate, missing = self._open[number], self._missing[number]
+                missing -= {key for key in missing if key in self._ended}
+                if not missing:
+                    if not self._study.finished(number):
+                        self._remember_curves(candidate)
+                    self._tell(candidate, self._maker.told(candidate, self._ended))
+
+    def _remember_curves(self, candidate: Candidate) -> None:
+        """Of trials that an earlier call ran, before the study could record them."""
+        for key in candidate.keys:
+            if not self._ended[key].curve:
+                self._ended[key] = replace(self._ended[key], curve=self._store.curve(key, CURVE))
+
+    def _tell(self, candidate: Candidate, told: Told) -> None:
+        self._study.end(candidate, told)
+        del self._open[candidate.number], self._missing[candidate.number]
+        if self._search.adaptive:
+            self._known.append(propose.Known(candidate.number, candidate.generation, candidate.params, told))
