@@ -19,16 +19,8 @@ if TYPE_CHECKING:
 
 def main(given: Sweep) -> int:
     spec, source, out = _find(given)
-    try:
-        planned = expand(spec)
-    except InvalidInput as error:
-        raise InvalidInput(f"{source}: {error}") from None
     if given.plan:
-        from hill_sim.engine import attribution_cost, plan
-
-        print(plan([item.trial for item in planned]))
-        if spec.attribution:
-            print(attribution_cost([item.trial for item in planned if item.role == "user"], spec.attribution.kinds))
+        _print_plan(spec, source)
         return 0
 
     from hill_sim.sweep.run import run_sweep
@@ -42,6 +34,23 @@ def main(given: Sweep) -> int:
     else:
         _print(summary, report, given)
     return 130 if summary.interrupted else 1 if summary.failed else 0
+
+
+def _print_plan(spec: SweepSpec, source: str) -> None:
+    from hill_sim.engine import attribution_cost, plan
+
+    if spec.search:
+        from hill_sim.sweep.search.work import Proposals
+
+        print(Proposals(spec))
+        return
+    try:
+        planned = expand(spec)
+    except InvalidInput as error:
+        raise InvalidInput(f"{source}: {error}") from None
+    print(plan([item.trial for item in planned]))
+    if spec.attribution:
+        print(attribution_cost([item.trial for item in planned if item.role == "user"], spec.attribution.kinds))
 
 
 def _find(given: Sweep) -> tuple[SweepSpec, str, Path]:

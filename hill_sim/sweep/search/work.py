@@ -38,6 +38,18 @@ class Proposals:
         self.size = self.search.generation_size(self.maker.size)
         self.count = -(-self.search.candidates // self.size)
 
+    def __str__(self) -> str:
+        """What the search will do, for people, before anything runs."""
+        from hill_sim.engine import plan
+
+        search, first = self.search, plan([item.trial for item in self.first()])
+        goals = ", ".join(f"{objective.direction} {objective.name}" for objective in search.objectives)
+        learning = "each knows what came before" if search.adaptive else "fixed from the start"
+        return (
+            f"{search.sampler}, to {goals}: {search.candidates:,} candidates of {self.maker.size} trials, in "
+            f"{self.count:,} generations of {self.size} ({learning})\nof the first: {first}"
+        )
+
     def first(self) -> list[Planned]:
         """The trials of the first generation, after checking that every value of the space can be tried.
 
@@ -46,7 +58,7 @@ class Proposals:
         """
         params, _ = self._asked(0, self._size_of(0), 0, [])
         self._check_values(params[0])
-        return [item for candidate in self._candidates(0, params[:_SMALLEST]) for item in candidate.planned]
+        return [item for candidate in self._candidates(0, params) for item in candidate.planned]
 
     def generation(self, number: int, known: Sequence[propose.Known], store: ResultStore) -> list[Candidate]:
         size = self._size_of(number)
