@@ -1,4 +1,4 @@
-"""Heatmap of what each user did to each class: harm is where a cell is orange and carries a number."""
+"""Heatmap of what each user did to each class or group: harm is where a cell is orange and carries a number."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from hill_sim.report.words import points
 MOST_CLASSES = 12
 
 
-def classes_shown(table: pd.DataFrame, n_classes: int) -> list[int]:
-    """All classes, or where there are many the most affected ones (by the largest effect on any user), in order."""
-    if n_classes <= MOST_CLASSES:
-        return list(range(n_classes))
-    worst = table.assign(size=table["iqm"].abs()).groupby("class")["size"].max().fillna(0)
-    return sorted(int(c) for c in worst.sort_values(ascending=False, kind="stable").index[:MOST_CLASSES])
+def parts_shown(table: pd.DataFrame, part: str) -> list[int]:
+    """The classes (groups) with test samples, or of many the most affected ones (by any user's effect), in order."""
+    sizes = table.assign(size=table["iqm"].abs()).groupby(part)[["n", "size"]].max()
+    worst = sizes[sizes["n"] > 0]["size"].sort_values(ascending=False, kind="stable")
+    return sorted(int(c) for c in worst.index[:MOST_CLASSES])
 
 
 def class_harm(
@@ -34,14 +33,18 @@ def class_harm(
     names: Sequence[str],
     sizes: Sequence[int | None],
     kinds: Mapping[str, str],
+    noun: str = "class",
+    measure: str = "recall",
 ) -> Figure:
-    """Users by classes, one panel a setting; cells whose interval excludes 0 carry their number.
+    """Users by classes or groups, one panel a setting; cells whose interval excludes 0 carry their number.
 
     Args:
-        table: user, setting, class, iqm, low, high, n.
+        table: user, setting, the column `noun`, iqm, low, high, n.
         names, sizes: of all classes.
+        noun: `class` or `group`; measure: what changed in each.
     """
-    shown = classes_shown(table, len(names))
+    shown = parts_shown(table, noun)
+    table = table.rename(columns={noun: "part"})
     columns = min(2, len(settings))
     rows = math.ceil(len(settings) / columns)
     made = figure(WIDTH, rows * (1.35 + 0.31 * len(users)))
@@ -53,7 +56,7 @@ def class_harm(
     mesh = None
     for ax, setting in zip(grid.flat, settings, strict=False):
         part = table[table["setting"] == setting]
-        values = part.pivot_table(index="user", columns="class", values="iqm", dropna=False, observed=False)
+        values = part.pivot_table(index="user", columns="part", values="iqm", dropna=False, observed=False)
         values = values.reindex(index=list(users), columns=shown)
         sns.heatmap(values.astype(float), ax=ax, cmap=cmap, vmin=-largest, vmax=largest, cbar=False, linewidths=1.5)
         mesh = ax.collections[0]
@@ -62,7 +65,7 @@ def class_harm(
         ticks = [_class_label(names[c], sizes[c]) for c in shown]
         ax.set_xticks(np.arange(len(shown)) + 0.5, ticks, rotation=0 if max(map(len, ticks)) < 9 else 45, fontsize=9)
         ax.set_yticks(np.arange(len(users)) + 0.5, [user[:26] for user in users], rotation=0, color=INK, fontsize=10.5)
-        ax.set_xlabel("class (its number of test samples)" if sizes[0] is not None else "class", color=MUTED)
+        ax.set_xlabel(f"{noun} (its number of test samples)" if sizes[0] is not None else noun, color=MUTED)
         ax.set_ylabel("")
         ax.tick_params(length=0)
         for index in range(1, len(users)):
@@ -70,17 +73,17 @@ def class_harm(
                 ax.axhline(index, color=INK, linewidth=1.2)
     if mesh is not None:
         bar = made.colorbar(mesh, ax=list(grid.flat), shrink=0.7, aspect=30, pad=0.015)
-        bar.set_label("change of recall, points", color=INK)
+        bar.set_label(f"change of {measure}, points", color=INK)
         bar.outline.set_visible(False)
         bar.ax.yaxis.set_major_locator(MaxNLocator(7, symmetric=True))
     return made
 
 
 def _numbers(ax: Axes, part: pd.DataFrame, users: Sequence[str], shown: Sequence[int], largest: float) -> None:
-    for row in part.rename(columns={"class": "cls"}).itertuples(index=False):
-        if row.user not in users or row.cls not in shown or not sure(row):
+    for row in part.itertuples(index=False):
+        if row.user not in users or row.part not in shown or not sure(row):
             continue
-        at = (shown.index(row.cls) + 0.5, users.index(row.user) + 0.5)
+        at = (shown.index(row.part) + 0.5, users.index(row.user) + 0.5)
         color = "white" if abs(row.iqm) > 0.6 * largest else INK
         ax.text(*at, points(row.iqm), ha="center", va="center", fontsize=9, color=color, fontweight="bold")
 

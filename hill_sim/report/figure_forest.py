@@ -24,19 +24,21 @@ class Panel:
         rows: a table with user, setting, iqm, low, high, n.
         good: +1 if more is better, -1 if more is worse, 0 if neither.
         share: panels of the same name share their x axis.
+        unit: of the x axis.
     """
 
     title: str
     rows: pd.DataFrame
     good: int = 1
     share: str = ""
+    unit: str = "points"
 
 
 def forest(
     panels: Sequence[Panel], users: Sequence[str], kinds: Mapping[str, str], settings: Sequence[str], label: str
 ) -> Figure:
     """Users from top to bottom by kind; a filled marker has an interval that excludes 0, a hollow one includes it."""
-    places, headings, bottom = _places(users, kinds)
+    places, headings, bottom = places_of(users, kinds)
     made = figure(WIDTH, 1.3 + 0.345 * bottom)
     axes = made.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     look = setting_colors(settings)
@@ -51,19 +53,24 @@ def forest(
         ax.tick_params(left=False)
         for side in ("left", "right", "top"):
             ax.spines[side].set_visible(False)
-        ax.set_xlabel(_direction(panel.good), color=MUTED, fontsize=9)
+        ax.set_xlabel(_direction(panel), color=MUTED, fontsize=9)
         ax.locator_params(axis="x", nbins=5)
     _share(axes, panels)
     axes[0].set_yticks(list(places.values()), [_short(user) for user in places], color=INK, fontsize=10.5)
-    for kind, place in headings.items():
-        text = KIND_TITLES[kind].upper()
-        axes[0].annotate(text, (0, place), xycoords=("axes fraction", "data"), xytext=(-8, 0), va="center", ha="right",
-                         textcoords="offset points", color=MUTED, fontsize=8.5, fontweight="bold")  # fmt: skip
-    _legend(made, settings, label)
+    headings_of(axes[0], headings)
+    legend(made, settings, label)
     return made
 
 
-def _places(users: Sequence[str], kinds: Mapping[str, str]) -> tuple[dict[str, float], dict[str, float], float]:
+def headings_of(ax: Axes, headings: Mapping[str, float]) -> None:
+    """The kinds' names beside the y axis."""
+    for kind, place in headings.items():
+        ax.annotate(KIND_TITLES[kind].upper(), (0, place), xycoords=("axes fraction", "data"), xytext=(-8, 0),
+                    va="center", ha="right", textcoords="offset points", color=MUTED, fontsize=8.5,
+                    fontweight="bold")  # fmt: skip
+
+
+def places_of(users: Sequence[str], kinds: Mapping[str, str]) -> tuple[dict[str, float], dict[str, float], float]:
     """Vertical place of each user and of each kind's heading, and where the next row would be."""
     places: dict[str, float] = {}
     headings: dict[str, float] = {}
@@ -94,23 +101,25 @@ def _share(axes: Sequence[Axes], panels: Sequence[Panel]) -> None:
             ax.set_xlim(limits[:, 0].min(), limits[:, 1].max())
 
 
-def _legend(made: Figure, settings: Sequence[str], label: str) -> None:
+def legend(made: Figure, settings: Sequence[str], label: str, verdict: bool = True) -> None:
+    """The settings, and with `verdict` what filled and hollow markers mean."""
     look = setting_colors(settings)
     handles = [
         Line2D([], [], color=color, marker=marker, linewidth=2.2, markersize=7, label=_short(setting, 40))
         for setting, (color, marker) in look.items()
     ]
-    handles += [
-        Line2D([], [], color=MUTED, marker="o", linestyle="", markersize=7, label="interval excludes 0"),
-        Line2D([], [], color=MUTED, marker="o", linestyle="", markersize=7, markerfacecolor="white",
-               markeredgewidth=1.6, label="includes 0, or too few seeds"),
-    ]  # fmt: skip
+    if verdict:
+        handles += [
+            Line2D([], [], color=MUTED, marker="o", linestyle="", markersize=7, label="interval excludes 0"),
+            Line2D([], [], color=MUTED, marker="o", linestyle="", markersize=7, markerfacecolor="white",
+                   markeredgewidth=1.6, label="includes 0, or too few seeds"),
+        ]  # fmt: skip
     made.legend(handles=handles, loc="outside upper left", ncols=4, fontsize=10, title=label, alignment="left",
                 title_fontsize=10.5, handletextpad=0.6, columnspacing=1.8, borderaxespad=0.2)  # fmt: skip
 
 
-def _direction(good: int) -> str:
-    return {1: "← worse   points   better →", -1: "points   worse →", 0: "points"}[good]
+def _direction(panel: Panel) -> str:
+    return {1: f"← worse   {panel.unit}   better →", -1: f"{panel.unit}   worse →", 0: panel.unit}[panel.good]
 
 
 def _short(name: str, most: int = 26) -> str:

@@ -8,22 +8,18 @@ from collections.abc import Iterator
 from hill_sim import registry
 from hill_sim.errors import HillError
 from hill_sim.report import tables
-from hill_sim.report.figure_classes import MOST_CLASSES, class_harm
+from hill_sim.report.conflicts import shrugging_off
 from hill_sim.report.figure_forest import Panel, forest
 from hill_sim.report.figure_latents import Scene, latents
 from hill_sim.report.figure_lines import lines
+from hill_sim.report.measured import bias, fit, flips
 from hill_sim.report.section import Section
 from hill_sim.report.study import Study
+from hill_sim.report.whom import classes, groups
 from hill_sim.report.words import alphas
 from hill_sim.risk.comparison import REFERENCES
 from hill_sim.trial import CE_SCALED
 
-HARM = {
-    "worst_recall_change": ("worst class's recall", 1),
-    "negative_flips": ("negative flips", -1),
-    "positive_flips": ("positive flips", 1),
-    "churn": ("churn", 0),
-}
 MOST_SCENES = 10
 
 
@@ -34,11 +30,10 @@ def sections(study: Study) -> Iterator[Section]:
     yield _leaderboard(study)
     if len(study.alphas) > 1:
         yield _over_alpha(study)
+        yield shrugging_off(study)
     if scenes := _scenes(study):
         yield _latent_space(study, scenes)
-    if study.n_classes:
-        yield _classes(study)
-    yield _flips(study)
+    yield from (found for section in (classes, groups, flips, bias, fit) if (found := section(study)) is not None)
     yield from _training(study)
 
 
@@ -90,43 +85,6 @@ def _latent_space(study: Study, scenes: list[tuple[Scene, int]]) -> Section:
         f"Scatter plots of the two projected latent coordinates for {len(scenes)} users, before, asked for, and after.",
         lambda: latents([scene for scene, _ in scenes], names, [until for _, until in scenes]),
         raster=True,
-    )
-
-
-def _classes(study: Study) -> Section:
-    names, sizes = study.classes
-    most = (
-        f" Only the {MOST_CLASSES} most affected of {len(names)} classes are shown."
-        if len(names) > MOST_CLASSES
-        else ""
-    )
-    chance = round(0.05 * len(study.users) * min(len(names), MOST_CLASSES))
-    return Section(
-        "classes",
-        "Whom does it harm? Class by class",
-        f"Orange cells are classes that lost recall against the twin, blue ones gained, mean over "
-        f"{alphas(study.alphas)}; only cells whose 95 % interval excludes 0 carry a number, and about {max(chance, 1)} "
-        f"a panel would by chance.{most}",
-        "Heatmap of the change of recall, users by classes; the table below holds the numbers with intervals.",
-        lambda: class_harm(study.per_class, study.users, study.drawn, names, sizes, study.kinds),
-        details=[("Every number with its interval", [tables.per_class(study, s) for s in study.drawn])],
-    )
-
-
-def _flips(study: Study) -> Section:
-    panels = [
-        Panel(title, study.change(measure), good, "flips" if measure != "worst_recall_change" else "")
-        for measure, (title, good) in HARM.items()
-    ]
-    return Section(
-        "flips",
-        "What changes behind the average?",
-        "The worst class's recall, and the share of test samples that flip against the twin: negative flips were right "
-        "and are wrong now, positive ones the reverse, churn is any change of prediction. Any change of the training "
-        "flips some: compare a user with hold and random, not with 0.",
-        "Forest plot of the worst class's recall, negative flips, positive flips and churn, per user, with intervals.",
-        lambda: forest(panels, study.users, study.kinds, study.drawn, "Change against the twin, percentage points"),
-        details=[("Every number with its interval", [tables.harm(study, s, HARM) for s in study.drawn])],
     )
 
 

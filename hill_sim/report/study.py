@@ -20,8 +20,9 @@ from hill_sim.engine.results import EPOCH_COLUMNS, Outcome, RunSet, TrialResult
 from hill_sim.errors import HillError
 from hill_sim.registry import CONFLICTS, CONTROLS, STRATEGIES
 from hill_sim.risk.comparison import COLUMNS, compare
+from hill_sim.risk.groups import group_sizes
 from hill_sim.risk.threshold import EPS, thresholds
-from hill_sim.tasks import load_task
+from hill_sim.tasks import Task, load_task
 from hill_sim.trial import TWIN, Options, Trial
 
 KINDS = ("strategy", "own", "control", "conflict")
@@ -102,9 +103,9 @@ class Study:
     def by_alpha(self) -> pd.DataFrame:
         return in_points(compare(self.trials, ["setting", "kind", "user", "alpha"], family=["setting", "alpha"]))
 
-    def change(self, measure: str) -> pd.DataFrame:
-        """Any measure that is relative to the twin, against the twin, per setting and user; in points."""
-        return in_points(compare(self.trials, ["setting", "kind", "user"], measure, ("twin",)))
+    def change(self, measure: str, scale: float = POINTS) -> pd.DataFrame:
+        """Any measure that is relative to the twin, against the twin, per setting and user; times `scale`."""
+        return in_points(compare(self.trials, ["setting", "kind", "user"], measure, ("twin",)), scale)
 
     @cached_property
     def thresholds(self) -> pd.DataFrame:
@@ -114,38 +115,61 @@ class Study:
     @cached_property
     def per_class(self) -> pd.DataFrame:
         """Change of each class's recall against the twin, by setting, user and class, in points. Holm over them all."""
+        return self._per_part("class_gain", "class", self.n_classes)
+
+    @cached_property
+    def per_group(self) -> pd.DataFrame:
+        """Change of each group's accuracy against the twin, likewise, with the column `group`."""
+        return self._per_part("group_gain", "group", self.n_groups)
+
+    def _per_part(self, measure: str, name: str, parts: int) -> pd.DataFrame:
+        """`compare` of a measure that has one value a class or group."""
+        by = ["setting", "kind", "user", name]
+        if parts == 0:
+            return pd.DataFrame(columns=[*by, *COLUMNS])
         columns = ["setting", "kind", "user", "policy", "seed", "alpha"]
-        counts = [len(gains) for gains in self.trials["class_gain"]]
-        classes = self.n_classes
-        if classes == 0:
-            return pd.DataFrame(columns=["setting", "kind", "user", "class", *COLUMNS])
-        long = self.trials.loc[np.repeat(np.arange(len(counts)), classes), columns].reset_index(drop=True)
-        long["class"] = np.tile(np.arange(classes), len(counts))
-        long["class_gain"] = np.concatenate(
-            [np.array(g) if len(g) == classes else np.full(classes, np.nan) for g in self.trials["class_gain"]]
+        long = self.trials.loc[np.repeat(np.arange(len(self.trials)), parts), columns].reset_index(drop=True)
+        long[name] = np.tile(np.arange(parts), len(self.trials))
+        long[measure] = np.concatenate(
+            [np.array(v) if len(v) == parts else np.full(parts, np.nan) for v in self.trials[measure]]
         )
-        by = ["setting", "kind", "user", "class"]
-        return in_points(compare(long, by, "class_gain", ("twin",), family=["setting"]))
+        return in_points(compare(long, by, measure, ("twin",), family=["setting"]))
 
     @cached_property
     def n_classes(self) -> int:
         return max((len(result.outcome.class_recall) for result in self.runs.results), default=0)
 
     @cached_property
+    def n_groups(self) -> int:
+        return max((len(result.outcome.group_gain) for result in self.runs.results), default=0)
+
+    @cached_property
     def classes(self) -> tuple[list[str], list[int | None]]:
         """Names of the classes and how many test samples each has (None where the task cannot be loaded)."""
+        task = self._task
+        if task is None or task.n_classes != self.n_classes:
+            return [f"class {index}" for index in range(self.n_classes)], [None] * self.n_classes
+        return list(task.class_names), np.bincount(task.test.y.numpy(), minlength=task.n_classes).tolist()
+
+    @cached_property
+    def groups(self) -> tuple[list[str], list[int | None]]:
+        """The same of the groups; 0 samples for one that is not in the test split."""
+        task = self._task
+        if task is None or task.test.groups is None or len(task.group_names) != self.n_groups:
+            return [f"group {index}" for index in range(self.n_groups)], [None] * self.n_groups
+        return list(task.group_names), group_sizes(task.test.groups.numpy(), self.n_groups).tolist()
+
+    @cached_property
+    def _task(self) -> Task | None:
+        """The one task of the run; None if there are several, or it cannot be loaded."""
         tasks = {(r.trial.task, r.trial.task_options) for r in self.runs.results}
-        if len(tasks) == 1:
-            name, options = tasks.pop()
-            try:
-                task = load_task(name, Options(options))
-            except HillError:  # a user's task file that has since moved: the numbers still stand
-                pass
-            else:
-                if task.n_classes == self.n_classes:
-                    sizes = np.bincount(task.test.y.numpy(), minlength=task.n_classes)
-                    return list(task.class_names), [int(n) for n in sizes]
-        return [f"class {index}" for index in range(self.n_classes)], [None] * self.n_classes
+        if len(tasks) != 1:
+            return None
+        name, options = tasks.pop()
+        try:
+            return load_task(name, Options(options))
+        except HillError:  # a user's task file that has since moved: the numbers still stand
+            return None
 
     @cached_property
     def users(self) -> list[str]:
@@ -208,9 +232,9 @@ def _compared(runs: RunSet) -> RunSet:
     return RunSet(tuple(runs.results[i] for i in kept), {**runs.info, **aligned})
 
 
-def in_points(table: pd.DataFrame) -> pd.DataFrame:
-    """Effects and their intervals as percentage points."""
-    return table.assign(**{name: POINTS * table[name].astype(float) for name in ("iqm", "low", "high")})
+def in_points(table: pd.DataFrame, scale: float = POINTS) -> pd.DataFrame:
+    """Effects and their intervals as percentage points, or in another unit."""
+    return table.assign(**{name: scale * table[name].astype(float) for name in ("iqm", "low", "high")})
 
 
 def sure(row: Any) -> int:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hill_sim.report.figure_classes import classes_shown
-from hill_sim.report.study import KIND_TITLES, Study, sure
+import numpy as np
+import pandas as pd
+
+from hill_sim.report.figure_classes import parts_shown
+from hill_sim.report.study import EPS_POINTS, KIND_TITLES, POINTS, Study, sure
 from hill_sim.report.verdicts import verdicts
-from hill_sim.report.words import effect, p_value, points
+from hill_sim.report.words import crossing, effect, p_value, points
 from hill_sim.risk.comparison import REFERENCES
+from hill_sim.risk.groups import group_intervals
 
 
 @dataclass(frozen=True)
@@ -74,12 +79,12 @@ def by_alpha(study: Study, setting: str) -> Table:
     return Table(_title(setting, rows.values()), columns, body)
 
 
-def per_class(study: Study, setting: str) -> Table:
-    """Change of each class's recall."""
-    names, sizes = study.classes
-    shown = classes_shown(study.per_class, len(names))
-    table = study.per_class[study.per_class["setting"] == setting].rename(columns={"class": "cls"})
-    rows = {(r.user, r.cls): r for r in table.itertuples(index=False)}
+def per_part(study: Study, setting: str, table: pd.DataFrame, part: str, names: Sequence[str],
+             sizes: Sequence[int | None]) -> Table:  # fmt: skip
+    """Change in each class or group: `part` names the table's column."""
+    shown = parts_shown(table, part)
+    table = table[table["setting"] == setting].rename(columns={part: "part"})
+    rows = {(r.user, r.part): r for r in table.itertuples(index=False)}
     heads = [f"{names[c]}" + ("" if sizes[c] is None else f" (n={sizes[c]})") for c in shown]
     body = [
         [Cell(user), *(_cell(rows[user, c]) for c in shown)]
@@ -89,19 +94,66 @@ def per_class(study: Study, setting: str) -> Table:
     return Table(_title(setting, rows.values()), ["user", *heads], body)
 
 
-def harm(study: Study, setting: str, measures: dict[str, tuple[str, int]]) -> Table:
-    """Changes of several measures against the twin; `measures` gives a title and which way is good."""
-    found = {}
-    for measure in measures:
-        table = study.change(measure)
-        for row in table[table["setting"] == setting].itertuples(index=False):
-            found[row.user, measure] = row
+def twins_by_group(study: Study) -> Table:
+    """How accurate the twin is in each group, which is what the changes are changes of."""
+    names, sizes = study.groups
+    pairs = [(a, g) for a, g in zip(study.done["group_accuracy"], study.done["group_gain"], strict=True) if len(g)]
+    accuracy = np.mean([np.subtract(own, gain) for own, gain in pairs], axis=0)
+    known = [size or 0 for size in sizes]
+    low, high = group_intervals(accuracy, np.array(known))
     body = [
-        [Cell(user), *(_cell(found[user, m], good=good) for m, (_, good) in measures.items())]
+        [Cell(names[g]), Cell("–" if sizes[g] is None else f"{sizes[g]:,}"),
+         Cell(f"{POINTS * accuracy[g]:.1f} %",
+              f"[{POINTS * low[g]:.1f}, {POINTS * high[g]:.1f}]" if known[g] else "")]
+        for g in np.flatnonzero(~np.isnan(accuracy)).tolist()
+    ]  # fmt: skip
+    title = "The twin's accuracy, mean over the trials; Wilson's 95 % interval, of one model on that many test samples"
+    return Table(title, ["group", "test samples", "accuracy of the twin"], body)
+
+
+def measures(
+    study: Study, setting: str, found: Sequence[pd.DataFrame], columns: Sequence[tuple[str, int, int]]
+) -> Table:
+    """Several measures side by side.
+
+    Args:
+        found: per measure the rows of `Study.change` of this setting.
+        columns: per measure its title, its good direction (+1, -1, 0) and its digits.
+    """
+    rows = [{row.user: row for row in table.itertuples(index=False)} for table in found]
+    body = [
+        [Cell(user), *(_cell(r[user], "", good, digits) for r, (_, good, digits) in zip(rows, columns, strict=True))]
         for user in study.users
-        if (user, next(iter(measures))) in found
+        if user in rows[0]
     ]
-    return Table(_title(setting, found.values()), ["user", *(title for title, _ in measures.values())], body)
+    every = [row for of_user in rows for row in of_user.values()]
+    return Table(_title(setting, every), ["user", *(title for title, _, _ in columns)], body)
+
+
+def shrugging_off(study: Study, setting: str, downside: pd.DataFrame, index: pd.DataFrame) -> Table:
+    """Threshold in alpha, risk and shortfall, and the conflict index of each user."""
+
+    def of(table: pd.DataFrame) -> dict[str, Any]:
+        return {row.user: row for row in table[table["setting"] == setting].itertuples(index=False)}
+
+    crossings, risks, indices = of(study.thresholds), of(downside), of(index)
+    body = []
+    for user in (user for user in study.users if user in crossings):
+        found, risk = crossings[user], risks[user]
+        value, _, interval = crossing(found).partition(" ")
+        surely = (
+            "–" if math.isnan(found.sure_from) else "never" if math.isinf(found.sure_from) else f"{found.sure_from:g}"
+        )
+        n = int(found.n)
+        body.append([
+            Cell(user), Cell(value, interval, n=n), Cell(surely, n=n),
+            Cell(f"{risk.risk:.0f} %", f"[{risk.risk_low:.0f}, {risk.risk_high:.0f}]", n=n) if n else Cell("–"),
+            _cell(risk, "", 1), _cell(indices[user], "", 0, 2),
+        ])  # fmt: skip
+    eps = f"{EPS_POINTS:g} point"
+    columns = ["user", f"loses > {eps} from alpha", "surely from alpha", f"chance to lose > {eps}",
+               "mean of the worst quarter of seeds", "conflict index"]  # fmt: skip
+    return Table(_title(setting, crossings.values()), columns, body)
 
 
 def _title(setting: str, rows: Iterable[Any]) -> str:
@@ -113,11 +165,11 @@ def _title(setting: str, rows: Iterable[Any]) -> str:
     return f"{setting} · points, n = {n} seeds" if n != "1" else f"{setting} · points, n = 1 seed"
 
 
-def _cell(row: Any, against: str = "", good: int = 1) -> Cell:
+def _cell(row: Any, against: str = "", good: int = 1, digits: int = 1) -> Cell:
     if row.n == 0:
         return Cell("–", "itself" if "itself" in row.note else "not run" if against not in ("", "twin") else "no trial")
-    interval = effect(row)
-    return Cell(points(row.iqm), interval[interval.index("[") :], sure(row) * good, int(row.n))
+    interval = effect(row, digits)
+    return Cell(points(row.iqm, digits), interval[interval.index("[") :], sure(row) * good, int(row.n))
 
 
 def _against(names: Sequence[str]) -> list[str]:

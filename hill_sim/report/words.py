@@ -33,10 +33,10 @@ def _end(value: float, digits: int) -> str:
 
 def crossing(row: Any) -> str:
     """`0.34 [0.2, 0.5]`: a threshold with its interval; an end past the last alpha tried is `never`."""
-    if math.isnan(row["alpha"]):
+    if math.isnan(row.alpha):
         return "–"
-    value, low, high = ("never" if math.isinf(v) else f"{v:.2g}" for v in (row["alpha"], row["low"], row["high"]))
-    return f"{value} [one seed]" if math.isnan(row["low"]) else f"{value} [{low}, {high}]"
+    value, low, high = ("never" if math.isinf(v) else f"{v:.2g}" for v in (row.alpha, row.low, row.high))
+    return f"{value} [one seed]" if math.isnan(row.low) else f"{value} [{low}, {high}]"
 
 
 def p_value(p: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import math
 import re
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
@@ -17,7 +19,7 @@ from hill_sim.report import leaderboard_text, write_report_from
 from hill_sim.report.headline import Statement, caveats, headline
 from hill_sim.report.study import Study, sure
 from hill_sim.report.verdicts import verdicts
-from hill_sim.report.words import effect, listed, points
+from hill_sim.report.words import crossing, effect, listed, points
 from hill_sim.risk.comparison import summarise
 from hill_sim.types import Edit, MoveCenter
 
@@ -240,8 +242,11 @@ def checked(runs: RunSet, folder: Path) -> str:
 
 def test_the_page_is_self_contained_and_complete(tmp_path: Path) -> None:
     page = checked(run_set(known, objectives=("hill", "paper"), twins=True), tmp_path)
-    for anchor in ("leaderboard", "alpha", "latents", "classes", "flips", "validation", "gap", "limits", "reproduce"):
+    for anchor in ("leaderboard", "alpha", "conflict", "latents", "classes", "flips", "validation", "gap", "limits"):
         assert f'id="{anchor}"' in page
+    assert 'id="reproduce"' in page
+    for absent in ("bias", "fit", "groups"):
+        assert f'id="{absent}"' not in page, "results of versions that did not measure it"
     assert "No trial failed" in page
     assert "hill-sim run" in page
     assert len(page) < 8_000_000
@@ -253,6 +258,41 @@ def test_failed_trials_are_counted_named_and_escaped(tmp_path: Path) -> None:
     assert "2 trials failed" in page
     assert "ValueError: &lt;b&gt;the policy&lt;/b&gt; raised" in page
     assert "n=7" in page  # cells say their seeds where they differ
+
+
+def measured(trial: Trial, absent: int = 1) -> TrialResult:
+    """With every measure; `absent` groups have no test sample."""
+    found, gain = result(trial, known(trial)), known(trial)
+    rng = np.random.default_rng(trial.seed)
+    groups = np.append(rng.normal(gain, 0.01, size=3), [math.nan] * absent)
+    outcome = dataclasses.replace(
+        found.outcome, imprint=0.4 + gain, directed_confusion=-gain, recall_disparity_change=-gain,
+        generalisation_gap_change=gain, human_fit_gap=0.01, ece_change=-gain, brier_change=gain,
+        conflict_index=math.nan if trial.policy == "hold" else float(np.tanh(rng.normal())),
+        group_accuracy=tuple(0.7 + groups), group_gain=tuple(groups), group_gap=0.1, group_gap_change=-gain,
+    )  # fmt: skip
+    return dataclasses.replace(found, outcome=outcome)
+
+
+@pytest.mark.slow
+def test_every_measure_is_shown_with_its_interval_and_absent_groups_are_named(tmp_path: Path) -> None:
+    trials = [r.trial for r in run_set(known, seeds=6).results]
+    page = checked(RunSet(tuple(measured(trial) for trial in trials)), tmp_path)
+    for anchor in ("bias", "fit", "groups", "conflict"):
+        assert f'id="{anchor}"' in page
+    assert "1 of 4 groups have no test sample and no number." in page
+    for title in ("edit-directed confusion", "human-fit gap", "calibration error", "gap between groups"):
+        assert title in page
+    assert "group 3</th>" not in page, "no row for a group without samples"
+
+
+def test_thresholds_say_never_and_name_their_interval() -> None:
+    study = Study.of(run_set(known, alphas=(0.1, 0.3, 0.5, 0.9)))
+    rows = {row.user: crossing(row) for row in study.thresholds.itertuples(index=False)}
+    assert rows["compactness"] == "never [never, never]"
+    assert re.fullmatch(r"0\.3\d? \[0\.\d+, 0\.\d+\]", rows["merge_distinct"])
+    one = Study.of(run_set(known, seeds=1, alphas=(0.1, 0.9)))
+    assert "[one seed]" in crossing(one.thresholds[one.thresholds["user"] == "merge_distinct"].iloc[0])
 
 
 EDGES: dict[str, RunSet] = {
