@@ -33,6 +33,8 @@ class Measured:
 def trial_result(trial: Trial, raw: RawResult, twin: Trial, twin_raw: RawResult) -> TrialResult:
     """The finished record of one trial. Where the twin failed, what is measured against it is NaN."""
     epochs = {name: raw.epochs[:, column].tolist() for column, name in enumerate(EPOCH_COLUMNS)}
+    if raw.stopped:
+        return TrialResult(trial, Outcome(trial.key, twin.key, status="pruned"), epochs, raw.interactions)
     if raw.error:
         outcome = Outcome(trial.key, twin.key, status="failed", error=raw.error)
         return TrialResult(trial, outcome, epochs, raw.interactions)

@@ -35,7 +35,8 @@ class Outcome:
     Every measure is defined in `hill_sim.risk` and in docs/risk.md: formula, range, which way is worse, source.
 
     Attributes:
-        status: `done`, or `failed` with the traceback in `error` and NaN in every measure.
+        status: `done`, or `failed` with the traceback in `error` and NaN in every measure, or
+            `pruned`: a sweep stopped it, and every measure is NaN.
         generalisation_gap: training accuracy (eval mode, labels as trained on) minus test accuracy.
         recall_disparity: largest minus smallest class recall.
         ece, brier: calibration of the softmax probabilities.

@@ -15,6 +15,7 @@ from hill_sim.engine.outcome import trial_result
 from hill_sim.engine.planning import Plan, base_of, plan
 from hill_sim.engine.prefixes import PrefixCache
 from hill_sim.engine.results import RunSet, TrialResult, summary
+from hill_sim.engine.stopping import Thresholds
 from hill_sim.engine.walk import RawResult, Settings, Walker
 from hill_sim.errors import HillError, InvalidInput, Unavailable, unknown
 from hill_sim.kernels import dispatch
@@ -43,6 +44,7 @@ def simulate(
     dtype: str = "float32",
     verify: int = 0,
     prefixes: PrefixCache | None = None,
+    stop_below: Thresholds | None = None,
     progress: bool = False,
     on_result: Callable[[TrialResult], None] | None = None,
 ) -> RunSet:
@@ -61,6 +63,8 @@ def simulate(
         verify: run this many random trials again, alone and unshared, and compare.
         prefixes: states that earlier calls came by, to start from, and to which this call's are added; the results
             are the same to the bit.
+        stop_below: per trial key and interaction epoch, the validation accuracy below which the trial stops there, with
+            status "pruned".
         progress: show a progress bar on a terminal.
         on_result: called with each trial's result as soon as it and its twin have ended; results come in the order
             in which trials end.
@@ -91,7 +95,7 @@ def simulate(
     log.info("%s", planned)
     # The backends that need autograd switch it on for themselves.
     with torch.no_grad(), _one_thread(settings.device), _bar(planned, progress) as bar:
-        walker = Walker(planned, settings, bar.update, prefixes)
+        walker = Walker(planned, settings, bar.update, prefixes, stop_below)
         results = _collect(planned, walker, bar, on_result)
     info = {
         "backend": "+".join(sorted(set(walker.backends.values()))),
@@ -99,7 +103,7 @@ def simulate(
         "dtype": dtype,
         "trials": len(planned.trials),
         "epochs_asked": planned.epochs_asked,
-        "epochs_run": planned.epochs_to_run - walker.epochs_recalled,
+        "epochs_run": planned.epochs_to_run - walker.epochs_recalled - walker.stopper.epochs_saved,
         "pmax": planned.pmax,
         "planning_seconds": planning,
         "seconds": time.perf_counter() - began,

@@ -25,6 +25,7 @@ from hill_sim.engine.projecting import ProjectionTrainer
 from hill_sim.engine.recall import Settings, Shelf
 from hill_sim.engine.results import EPOCH_COLUMNS, Interaction
 from hill_sim.engine.seat import OpenInteraction, ask, display_for, layout_coordinates, look, targets_of
+from hill_sim.engine.stopping import Stopper, Thresholds
 from hill_sim.engine.trusting import follow_schedule, judged_every, set_trust, trust_at_first
 from hill_sim.engine.twins import Moment, TwinRecords, Validation
 from hill_sim.errors import HillError
@@ -42,7 +43,7 @@ _VALIDATION_ACCURACY = EPOCH_COLUMNS.index("validation_accuracy")
 
 @dataclass(frozen=True, eq=False)
 class RawResult:
-    """What a trial leaves when its last segment ends; `error` is a traceback, or empty."""
+    """What a trial leaves when its last segment ends, or where it was `stopped`; `error` is a traceback, or empty."""
 
     epochs: np.ndarray
     interactions: tuple[Interaction, ...] = ()
@@ -51,6 +52,7 @@ class RawResult:
     human_loss_train: float = float("nan")
     human_loss_test: float = float("nan")
     error: str = ""
+    stopped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +107,13 @@ class Walker:
         settings: Settings,
         on_epochs: Callable[[int], None] = lambda n: None,
         prefixes: PrefixCache | None = None,
+        stop_below: Thresholds | None = None,
     ) -> None:
         self._plan, self._settings, self._on_epochs = plan, settings, on_epochs
         self._waiting: dict[GroupKey, list[Waiting]] = {}
         self._twins = TwinRecords(plan)
         self._shelf = Shelf(prefixes, plan, settings)
+        self.stopper = Stopper(plan, stop_below or {})
         self._data: tuple[Base, Data] | None = None
         for root in plan.roots:
             self._wait(Waiting(root, None))
@@ -343,8 +347,11 @@ class Walker:
             result = self._result(population, row, segment, ended)
             for trial in segment.finished:
                 yield trial, result
+        for trial in self.stopper.stops(segment, float(epochs[-1, _VALIDATION_ACCURACY])):
+            yield trial, RawResult(np.concatenate(ended.epochs), ended.closed, stopped=True)
         for child in segment.children:
-            self._wait(Waiting(child, Source(population, row, ended if child.edited else path)))
+            if self.stopper.needs(child):
+                self._wait(Waiting(child, Source(population, row, ended if child.edited else path)))
 
     def _close(self, population: Population, row: int, segment: Segment, interaction: OpenInteraction) -> Interaction:
         latents = population.outputs(row, self._put(interaction.shown.x))[1]

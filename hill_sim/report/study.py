@@ -79,7 +79,7 @@ class Study:
 
     @cached_property
     def failed(self) -> list[TrialResult]:
-        return [result for result in self.runs.results if result.outcome.status != "done"]
+        return [result for result in self.runs.results if result.outcome.status == "failed"]
 
     @cached_property
     def seeds(self) -> list[int]:

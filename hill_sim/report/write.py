@@ -144,7 +144,7 @@ def _setting(study: Study, name: str) -> tuple[str, str]:
 
 def _failed(study: Study) -> list[dict[str, str]]:
     """User, alpha, seed, key and the last line of the traceback of each failed trial."""
-    rows = study.trials[study.trials["status"] != "done"]
+    rows = study.trials[study.trials["status"] == "failed"]
     told = []
     for row in rows.itertuples(index=False):
         last = (str(row.error).strip().splitlines() or ["no message"])[-1]

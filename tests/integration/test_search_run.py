@@ -213,3 +213,33 @@ def test_failed_trials_of_a_design_can_run_again_and_those_of_an_adaptive_search
     run(tmp_path / "b", sampler="qmc")
     run_sweep(searched(sampler="qmc"), tmp_path / "b", simulate=Formula(calls=0), retry_failed=True)
     assert len(read_study(tmp_path / "b").trials) == 40
+
+
+PRUNED = {"prune": {"percentile": 50, "startup": 10}, "seeds": 3, "candidates": 60}
+
+
+@pytest.mark.parametrize("sampler", ["qmc", "tpe"])
+def test_hopeless_candidates_are_pruned_and_the_table_stays_the_same(sampler: str, tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", workers=1, sampler=sampler, **PRUNED)
+    folder, trained = tmp_path / "cut", []
+    for calls in range(1, 90):
+        formula = Formula(calls=1 + calls % 3)
+        try:
+            run(folder, formula, workers=2, sampler=sampler, **PRUNED)
+        except SystemExit:
+            trained += formula.trained
+        else:
+            trained += formula.trained
+            break
+    assert same_table(tmp_path / "whole", folder)
+    assert sorted(trained) == sorted(whole.trained)
+    study, outcomes = read_study(folder), load_outcomes(folder).set_index("key")
+    states = [trial.state.name for trial in study.trials]
+    assert set(states[:10]) == {"COMPLETE"}  # nobody is stopped before enough have ended
+    assert 5 <= states.count("PRUNED") <= 40
+    for trial in study.trials:
+        stopped = (outcomes.loc[trial.user_attrs["trials"], "status"] == "pruned").sum()
+        assert stopped >= 2 if trial.state.name == "PRUNED" else stopped == 0
+    kept = [t.params["alpha"] for t in study.trials if t.state.name == "COMPLETE"]
+    gone = [t.params["alpha"] for t in study.trials if t.state.name == "PRUNED"]
+    assert sum((a - 0.6) ** 2 for a in kept) / len(kept) < sum((a - 0.6) ** 2 for a in gone) / len(gone)

@@ -189,6 +189,11 @@ class SearchSpec(Strict):
         """Whether what is proposed depends on what came out before."""
         return self.sampler in ADAPTIVE
 
+    @property
+    def paced(self) -> bool:
+        """Whether a generation begins only when the one before has ended."""
+        return self.adaptive or self.prune is not None
+
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:
         return tuple(dimension(place, given) for place, given in self.space.items())
@@ -209,4 +214,4 @@ class SearchSpec(Strict):
         """
         if self.batch is not None:
             return self.batch
-        return max(8, math.ceil(FULL / trials)) if self.adaptive else DESIGN_BATCH
+        return max(8, math.ceil(FULL / trials)) if self.paced else DESIGN_BATCH

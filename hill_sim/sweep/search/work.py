@@ -18,7 +18,8 @@ from hill_sim.sweep.batches import LARGEST
 from hill_sim.sweep.executors import Batch
 from hill_sim.sweep.expand import Planned
 from hill_sim.sweep.search import propose
-from hill_sim.sweep.search.candidates import CURVE, Candidate, Ended, Maker, Told, names_of
+from hill_sim.sweep.search.candidates import CURVE, Candidate, Ended, Maker, Told, names_of, stopped_for_good
+from hill_sim.sweep.search.pruning import Pruning
 from hill_sim.sweep.search.study import LocalStudy
 from hill_sim.sweep.spec import SweepSpec
 from hill_sim.sweep.store import ResultStore
@@ -118,6 +119,8 @@ class SearchWork:
         self.places: dict[str, tuple[int, Planned]] = {}
         self.total = self._search.candidates * self._maker.size
         self._ended = {key: Ended.of_outcome(outcome, self._names) for key, outcome in store.outcomes()}
+        self._pruning = Pruning(self._search.prune) if self._search.prune else None
+        self._ending: list[tuple[Candidate, Told]] = []  # of the open generation
         self._known: list[propose.Known] = []
         self._next = 0  # generation
         self._open: dict[int, Candidate] = {}  # not settled, by number
@@ -125,6 +128,7 @@ class SearchWork:
         self._missing: dict[int, set[str]] = {}  # keys of trials that a candidate waits for
         self._waiting: deque[Batch] = deque()
         self._in_hand: set[str] = set()  # keys queued or in flight
+        self._second: set[int] = set()  # candidates that are trained to the end, whatever the thresholds say
 
     def feed(self) -> Batch | None:
         while not self._waiting:
@@ -155,13 +159,14 @@ class SearchWork:
             self._unclaimed = [candidate for candidate in self._unclaimed if candidate.number not in numbers]
             self._hand_out(claimed)
             return bool(claimed)
-        if self._next == self._proposals.count or (self._search.adaptive and self._open):
+        if self._next == self._proposals.count or (self._search.paced and self._open):
             return False
         self._open_generation()
         return True
 
     def _open_generation(self) -> None:
-        candidates = self._proposals.generation(self._next, self._known_in_order(), self._store)
+        self._learn()
+        candidates = self._proposals.generation(self._next, self._known, self._store)
         self._next += 1
         for candidate in candidates:
             for index, item in enumerate(candidate.planned):
@@ -175,33 +180,59 @@ class SearchWork:
                 self._study.begin(candidates)
         self._settle([candidate.number for candidate in done])
 
-    def _known_in_order(self) -> list[propose.Known]:
-        self._known.sort(key=lambda known: known.number)
-        return self._known
+    def _learn(self) -> None:
+        """Take in the generation that has ended, in the order of its candidates."""
+        for candidate, told in sorted(self._ending, key=lambda ending: ending[0].number):
+            if self._search.adaptive:
+                self._known.append(propose.Known(candidate.number, candidate.generation, candidate.params, told))
+            if self._pruning:
+                self._pruning.learn(candidate, self._ended)
+        self._ending = []
 
     def _hand_out(self, candidates: Sequence[Candidate]) -> None:
         trials: dict[str, Trial] = {}
+        thresholds: dict[str, dict[int, float]] = {}
         for candidate in candidates:
+            if self._pruning and candidate.number not in self._second:
+                thresholds |= self._pruning.thresholds(candidate)
             for item in candidate.planned:
                 key = item.trial.key
                 if key in self._missing[candidate.number] and key not in self._in_hand:
                     trials[key] = item.trial
         self._in_hand |= trials.keys()
+        options = {"stop_below": thresholds} if thresholds else {}
         largest = LARGEST
-        if self._search.adaptive:  # all wait for the last: no worker idles so that another's population is full
+        if self._search.paced:  # all wait for the last: no worker idles so that another's population is full
             largest = max(_SMALLEST, -(-len(trials) // self._pack.workers))
-        self._waiting.extend(self._pack(list(trials.values()), largest))
+        self._waiting.extend(self._pack(list(trials.values()), largest, options))
 
     def _settle(self, numbers: Sequence[int]) -> None:
         """Tell what those of the candidates came to all of whose trials have ended."""
         with self._study.batch():
             for number in numbers:
-                candidate, missing = self._open[number], self._missing[number]
-                missing -= {key for key in missing if key in self._ended}
-                if not missing:
-                    if not self._study.finished(number):
-                        self._remember_curves(candidate)
-                    self._tell(candidate, self._maker.told(candidate, self._ended))
+                candidate = self._open[number]
+                self._missing[number] = {key for key in candidate.keys if key not in self._ended}
+                if self._missing[number] or self._revived(candidate):
+                    continue
+                if self._pruning or not self._study.finished(number):
+                    self._remember_curves(candidate)
+                self._tell(candidate, self._maker.told(candidate, self._ended))
+
+    def _revived(self, candidate: Candidate) -> bool:
+        """Whether trials of a candidate are to be trained again, to the end: a few were stopped, and it goes on."""
+        again = [key for key in candidate.keys if self._ended[key].status == "pruned"]
+        if (
+            not again
+            or stopped_for_good(candidate, self._ended)
+            or any(self._ended[key].status == "failed" for key in candidate.keys)
+        ):
+            return False
+        self._second.add(candidate.number)
+        self._missing[candidate.number] = set(again)
+        for key in again:
+            del self._ended[key]
+        self._unclaimed.append(candidate)
+        return True
 
     def _remember_curves(self, candidate: Candidate) -> None:
         """Of trials that an earlier call ran, before the study could record them."""
@@ -212,5 +243,8 @@ class SearchWork:
     def _tell(self, candidate: Candidate, told: Told) -> None:
         self._study.end(candidate, told)
         del self._open[candidate.number], self._missing[candidate.number]
-        if self._search.adaptive:
-            self._known.append(propose.Known(candidate.number, candidate.generation, candidate.params, told))
+        if self._search.paced:
+            self._ending.append((candidate, told))
+        if not self._pruning:
+            for key in candidate.keys:
+                self._ended[key] = replace(self._ended[key], curve=())
