@@ -28,7 +28,7 @@ class Run:
         model: registered (hill-sim list models), module:attr or path.py:attr; the task's own if not given.
         set: any other field of a trial, e.g. --set task_options.label_noise=0.1 --set user.motor_noise=0.3.
         device: auto, cpu, cuda or cuda:N.
-        backend: of the population: auto, bmm, vmap or loop.
+        backend: of the population: auto, chain, bmm, vmap, loop, or loop-bf16 (mixed precision, on a GPU).
         verify: run this many of the trials again, alone, and compare bit for bit.
         data_root: the folder below which tasks look for their data; HILL_SIM_DATA if not given.
         json: print JSON instead of a table.
@@ -62,7 +62,7 @@ class Sweep:
         set: a value to put in place of the file's, e.g. --set seeds=3 --set grid.alpha=[0.5].
         workers: processes, one thread each; auto is the cores this process may use.
         device: auto, cpu, cuda or cuda:N.
-        backend: of the population: auto, bmm, vmap or loop.
+        backend: of the population: auto, chain, bmm, vmap, loop, or loop-bf16 (mixed precision, on a GPU).
         plan: print what would run, and stop.
         report: write report.html at the end.
         retry_failed: run trials again that failed before.

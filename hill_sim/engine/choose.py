@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from hill_sim.engine.arena import Arena, Recipe
-from hill_sim.engine.backends import BACKENDS, Backend, LoopBackend
+from hill_sim.engine.backends import AUTOMATIC, BACKENDS, Backend, LoopBackend
 from hill_sim.engine.backends.base import one_step
 from hill_sim.engine.planning import Base
 from hill_sim.errors import HillError, Unavailable, unknown
@@ -55,7 +55,7 @@ def _make(name: str, bucket: Base, device: str, thread: int, shape: tuple[int, .
     candidates: dict[str, tuple[float, Backend]] = {}
     batch = task.train.x[: bucket.batch_size]
     width = latent_width(build_model(trial, task), task, bucket.model)
-    for candidate in BACKENDS:
+    for candidate in AUTOMATIC:
         try:
             backend = BACKENDS[candidate](model)
             worst = _disagreement(backend, model, batch, (task.n_classes, width), device)
@@ -71,7 +71,7 @@ def _make(name: str, bucket: Base, device: str, thread: int, shape: tuple[int, .
             continue
         candidates[candidate] = (_seconds_per_step(backend, *step) / TIMED_REPLICAS, backend)
     if not candidates:
-        raise Unavailable(f"backend auto: none of {', '.join(BACKENDS)} can train {bucket.model}")
+        raise Unavailable(f"backend auto: none of {', '.join(AUTOMATIC)} can train {bucket.model}")
     best = min(candidates, key=lambda c: candidates[c][0])
     times = ", ".join(f"{c} {seconds * 1e6:.0f}" for c, (seconds, _) in candidates.items())
     log.info("backend %s for %s: fastest per replica and step (microseconds: %s)", best, bucket.model, times)

@@ -57,7 +57,7 @@ def simulate(
         pmax: most replicas trained in lockstep, or "auto".
         share: train common prefixes once.
         device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
-        backend: of the population: "auto", "chain", "bmm", "vmap" or "loop".
+        backend: of the population: "auto", "chain", "bmm", "vmap", "loop", or "loop-bf16" for mixed precision on a GPU.
         kernels: of the losses: "auto", "cpp", "cuda", "numba" or "torch".
         dtype: "float32" or "float64".
         verify: run this many random trials again, alone and unshared, and compare.

@@ -12,9 +12,10 @@ import torch
 from engine_support import small
 from torch import Tensor, nn
 
-from hill_sim.engine import choose
+from hill_sim.engine import choose, simulate
 from hill_sim.engine.arena import Arena, Recipe
-from hill_sim.engine.backends import BACKENDS, Backend
+from hill_sim.engine.backends import BACKENDS, Backend, LoopBackend
+from hill_sim.engine.backends.modules import MixedLoopBackend
 from hill_sim.engine.choose import make_backend
 from hill_sim.engine.planning import base_of
 from hill_sim.errors import InvalidInput, Unavailable
@@ -196,3 +197,38 @@ def test_a_subclass_of_the_chain_is_not_mistaken_for_it(name: str, caplog: pytes
 def test_the_chain_runs_on_the_cpu_only() -> None:
     with pytest.raises(Unavailable, match="backend chain: runs on the CPU only"):
         BACKENDS["chain"](MLP((3,), 2, (4,)).to("meta"))
+
+
+class MixedOnTheCpu(MixedLoopBackend):
+    """The CPU knows autocast as well; there it is only slow."""
+
+    device = "cpu"
+
+
+def test_mixed_precision_is_plain_autocast_and_leaves_the_state_in_float32() -> None:
+    model, arena, x, dlogits, dlatents = setting((37, 13), 2, 20)
+    mixed = everything(MixedOnTheCpu(model), arena, x, dlogits, dlatents)
+    assert {part.dtype for part in mixed} == {torch.float32}
+    exact = everything(LoopBackend(model), arena, x, dlogits, dlatents)
+    for a, b in zip(exact[:2], mixed[:2], strict=True):
+        assert 1e-4 < float((a - b).norm() / a.norm()) < 1e-2, "bfloat16 has eight bits"
+    for row in range(2):
+        params = {name: view[row].clone().requires_grad_() for name, view in arena.param_views.items()}
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = torch.func.functional_call(model, params, (x[row],))
+        seeds = [seed[row].to(o.dtype) for seed, o in zip((dlogits, dlatents), outputs, strict=True)]
+        views = arena.layout.views(mixed[3])
+        for name, grad in zip(params, torch.autograd.grad(outputs, list(params.values()), seeds), strict=True):
+            assert torch.equal(views[name][row], grad)
+
+
+def test_mixed_precision_is_refused_on_the_cpu() -> None:
+    with pytest.raises(Unavailable, match="backend loop-bf16: mixed precision is for a GPU, and this runs on the cpu"):
+        make_backend("loop-bf16", _base(), torch.device("cpu"))
+
+
+@pytest.mark.cuda
+def test_mixed_precision_on_a_gpu() -> None:
+    trial = small(model=f"{__name__}:Convolution", model_options={}, alpha=0.5)
+    exact, mixed = (simulate([trial], device="cuda", backend=b).outcomes.iloc[0] for b in ("loop", "loop-bf16"))
+    assert abs(exact["test_accuracy"] - mixed["test_accuracy"]) < 0.1

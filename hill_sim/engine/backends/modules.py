@@ -1,4 +1,5 @@
-"""`loop`: any module, one replica after another; `vmap`: any module that `torch.func` can vectorise."""
+"""`loop`: any module, one replica after another; `loop-bf16`: the same in mixed precision, on a GPU; `vmap`: any module
+that `torch.func` can vectorise."""
 
 from __future__ import annotations
 
@@ -46,25 +47,25 @@ class LoopBackend:
                     _seed(noise[row], x.device)
                 with torch.enable_grad():
                     # clone: a row may start anywhere, new memory is aligned (see whole_lanes)
-                    outputs.append(functional_call(self._model, {**params, **buffers}, (x[row].clone(),)))
+                    outputs.append(self._outputs({**params, **buffers}, x[row].clone()))
                 leaves.append(list(params.values()))
                 for name, view in _buffers(arena, row).items():
                     view.copy_(buffers[name])
-        logits, latents = (torch.stack([o[i].detach() for o in outputs]) for i in range(2))
+        logits, latents = (torch.stack([o[i].detach() for o in outputs]).to(x.dtype) for i in range(2))
         return logits, whole_lanes(latents)[:, : x.shape[1]], (outputs, leaves)
 
     def latent_gradient(self, arena: Part, saved: Any, dlogits: Tensor) -> Tensor:
         grads = [
-            torch.autograd.grad(output[0], output[1], d.clone(), retain_graph=True)[0]
+            torch.autograd.grad(output[0], output[1], d.to(output[0].dtype, copy=True), retain_graph=True)[0]
             for output, d in zip(saved[0], dlogits, strict=True)
         ]
-        return torch.stack(grads)
+        return torch.stack(grads).to(dlogits.dtype)
 
     def backward(self, arena: Part, saved: Any, dlogits: Tensor, dlatents: Tensor | None) -> None:
         for row, (outputs, leaves) in enumerate(zip(*saved, strict=True)):
-            seeds = [dlogits[row].clone()]
+            seeds = [dlogits[row].to(outputs[0].dtype, copy=True)]
             if dlatents is not None and row < len(dlatents):
-                seeds.append(dlatents[row].clone())
+                seeds.append(dlatents[row].to(outputs[1].dtype, copy=True))
             grads = torch.autograd.grad(outputs[: len(seeds)], leaves, seeds, materialize_grads=True)
             for view, grad in zip(arena.grad_views.values(), grads, strict=True):
                 view[row] = grad
@@ -72,12 +73,35 @@ class LoopBackend:
     def evaluate(self, arena: Part, row: int, x: Tensor) -> tuple[Tensor, Tensor]:
         self._model.eval()
         state = {name: view[row] for name, view in arena.param_views.items()} | _buffers(arena, row)
-        outputs = [functional_call(self._model, state, (part,)) for part in x.split(EVALUATED)]
-        logits, latents = (torch.cat(part) for part in zip(*outputs, strict=True))
+        outputs = [self._outputs(state, part) for part in x.split(EVALUATED)]
+        logits, latents = (torch.cat(part).to(x.dtype) for part in zip(*outputs, strict=True))
         return logits, latents
 
     def evaluate_all(self, arena: Part, x: Tensor) -> Tensor:
         return each(self, arena, x)
+
+    def _outputs(self, state: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        outputs: tuple[Tensor, Tensor] = functional_call(self._model, state, (x,))
+        return outputs
+
+
+class MixedLoopBackend(LoopBackend):
+    """`loop` under autocast: convolutions and matrix products in bfloat16, parameters, losses and optimiser in float32.
+
+    On a GPU only, and never chosen by `auto`: results differ from `loop` in the third digit of a gradient.
+    """
+
+    name = "loop-bf16"
+    device = "cuda"
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        if (found := next(model.parameters()).device.type) != self.device:
+            raise Unavailable(f"backend {self.name}: mixed precision is for a GPU, and this runs on the {found}")
+
+    def _outputs(self, state: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(self.device, torch.bfloat16):
+            return super()._outputs(state, x)
 
 
 def _buffers(arena: Part, row: int) -> dict[str, Tensor]:
