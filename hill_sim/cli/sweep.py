@@ -50,7 +50,9 @@ def _print_plan(spec: SweepSpec, source: str) -> None:
         raise InvalidInput(f"{source}: {error}") from None
     print(plan([item.trial for item in planned]))
     if spec.attribution:
-        print(attribution_cost([item.trial for item in planned if item.role == "user"], spec.attribution.kinds))
+        users = spec.attribution.users
+        asked = [item.trial for item in planned if item.role == "user" and (users is None or item.label in users)]
+        print(attribution_cost(asked, spec.attribution.kinds))
 
 
 def _find(given: Sweep) -> tuple[SweepSpec, str, Path]:

@@ -48,6 +48,9 @@ def headline(study: Study) -> list[Statement]:
 
 
 def _answer(study: Study) -> list[Statement]:
+    if study.trials.empty and "point" in study.whole.info.get("roles", ()):
+        detail = "Which parameters decide the outcome stands below, and in the report."
+        return [Statement("none", "", "All trials are points of a design.", detail=detail)]
     if study.trials.empty:
         return [Statement("none", "", "No trial with a user in this run.", detail="There is nothing to compare.")]
     if study.done.empty:

@@ -8,13 +8,18 @@ from collections.abc import Iterator
 from hill_sim import registry
 from hill_sim.errors import HillError
 from hill_sim.report import tables
+from hill_sim.report.attribution import attribution_sections
 from hill_sim.report.conflicts import shrugging_off
 from hill_sim.report.figure_forest import Panel, forest
 from hill_sim.report.figure_latents import Scene, latents
 from hill_sim.report.figure_lines import lines
 from hill_sim.report.measured import bias, fit, flips
+from hill_sim.report.maps import map_sections
+from hill_sim.report.overfitting import overfitting_sections
 from hill_sim.report.section import Section
+from hill_sim.report.sensitivity import sensitivity_sections
 from hill_sim.report.study import Study
+from hill_sim.report.variability import variability_sections
 from hill_sim.report.whom import classes, groups
 from hill_sim.report.words import alphas
 from hill_sim.risk.comparison import REFERENCES
@@ -25,15 +30,23 @@ MOST_SCENES = 10
 
 def sections(study: Study) -> Iterator[Section]:
     """Those for which the run has something to show."""
-    if study.done.empty:
-        return
+    if not study.done.empty:
+        yield from _comparison(study)
+    yield from sensitivity_sections(study)
+
+
+def _comparison(study: Study) -> Iterator[Section]:
     yield _leaderboard(study)
     if len(study.alphas) > 1:
         yield _over_alpha(study)
         yield shrugging_off(study)
+    yield from map_sections(study)
+    yield from attribution_sections(study)
+    yield from variability_sections(study)
     if scenes := _scenes(study):
         yield _latent_space(study, scenes)
     yield from (found for section in (classes, groups, flips, bias, fit) if (found := section(study)) is not None)
+    yield from overfitting_sections(study)
     yield from _training(study)
 
 

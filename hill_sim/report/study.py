@@ -41,7 +41,8 @@ class Study:
     Attributes:
         runs: what is compared; `whole` has also the points of designs and the branches of trials,
             which answer questions of their own.
-        trials: one row a trial (twins left out), with the columns `case`, `user`, `kind`, `setting`.
+        trials: one row a trial (twins left out), with the columns `case`, `user`, `kind`, `setting`; the trial's own
+            field `user` stands in `user_options`.
         settings: names in the order of the run; at most `MOST_SETTINGS` are drawn (`drawn`).
         main: the setting that the headline is about: the first in which the human does not turn the data down.
     """
@@ -59,6 +60,7 @@ class Study:
         if table.empty:
             names = [f.name for kind in (Trial, Outcome) for f in fields(kind)]
             table = pd.DataFrame(columns=[*names, "place"])
+        table["user_options"] = table["user"]
         table["user"] = runs.info.get("labels") or _users(table)
         table["case"] = runs.info.get("cases") or ""
         table["setting"] = _settings(table, runs.info.get("cases"))

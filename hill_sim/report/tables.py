@@ -53,12 +53,12 @@ def leaderboard(study: Study, setting: str) -> Table:
             body.append([Cell(KIND_TITLES[kind])])
         twin = verdict.twin
         seeds = Cell(f"{int(twin.better)} of {int(twin.n)}") if twin.n else Cell("–")
-        cells = [_cell(rows[verdict.user, name], name) for name in REFERENCES]
+        cells = [effect_cell(rows[verdict.user, name], name) for name in REFERENCES]
         sign = {"helps": 1, "harms": -1}.get(verdict.word, 0)
         tested = Cell(p_value(twin.p_holm) if twin.n else "–")
         body.append([Cell(verdict.user, verdict.says, sign), cells[0], seeds, tested, *cells[1:]])
     columns = ["user", "against twin", "better in seeds", "p (Holm)", *_against(REFERENCES[1:])]
-    return Table(_title(setting, rows.values()), columns, body)
+    return Table(titled(setting, rows.values()), columns, body)
 
 
 def by_alpha(study: Study, setting: str) -> Table:
@@ -72,11 +72,11 @@ def by_alpha(study: Study, setting: str) -> Table:
             body.append([Cell(user)])
         for alpha in alphas:
             twin = rows[user, alpha, "twin"]
-            cells = [_cell(rows[user, alpha, name], name) for name in REFERENCES]
+            cells = [effect_cell(rows[user, alpha, name], name) for name in REFERENCES]
             seeds = f"{int(twin.better)} of {int(twin.n)}" if twin.n else "–"
             body.append([Cell(f"{alpha:g}"), cells[0], Cell(seeds), *cells[1:]])
     columns = ["alpha", "against twin", "better in seeds", *_against(REFERENCES[1:])]
-    return Table(_title(setting, rows.values()), columns, body)
+    return Table(titled(setting, rows.values()), columns, body)
 
 
 def per_part(study: Study, setting: str, table: pd.DataFrame, part: str, names: Sequence[str],
@@ -87,11 +87,11 @@ def per_part(study: Study, setting: str, table: pd.DataFrame, part: str, names: 
     rows = {(r.user, r.part): r for r in table.itertuples(index=False)}
     heads = [f"{names[c]}" + ("" if sizes[c] is None else f" (n={sizes[c]})") for c in shown]
     body = [
-        [Cell(user), *(_cell(rows[user, c]) for c in shown)]
+        [Cell(user), *(effect_cell(rows[user, c]) for c in shown)]
         for user in study.users
         if shown and (user, shown[0]) in rows
     ]
-    return Table(_title(setting, rows.values()), ["user", *heads], body)
+    return Table(titled(setting, rows.values()), ["user", *heads], body)
 
 
 def twins_by_group(study: Study) -> Table:
@@ -122,12 +122,15 @@ def measures(
     """
     rows = [{row.user: row for row in table.itertuples(index=False)} for table in found]
     body = [
-        [Cell(user), *(_cell(r[user], "", good, digits) for r, (_, good, digits) in zip(rows, columns, strict=True))]
+        [
+            Cell(user),
+            *(effect_cell(r[user], "", good, digits) for r, (_, good, digits) in zip(rows, columns, strict=True)),
+        ]
         for user in study.users
         if user in rows[0]
     ]
     every = [row for of_user in rows for row in of_user.values()]
-    return Table(_title(setting, every), ["user", *(title for title, _, _ in columns)], body)
+    return Table(titled(setting, every), ["user", *(title for title, _, _ in columns)], body)
 
 
 def shrugging_off(study: Study, setting: str, downside: pd.DataFrame, index: pd.DataFrame) -> Table:
@@ -148,15 +151,15 @@ def shrugging_off(study: Study, setting: str, downside: pd.DataFrame, index: pd.
         body.append([
             Cell(user), Cell(value, interval, n=n), Cell(surely, n=n),
             Cell(f"{risk.risk:.0f} %", f"[{risk.risk_low:.0f}, {risk.risk_high:.0f}]", n=n) if n else Cell("–"),
-            _cell(risk, "", 1), _cell(indices[user], "", 0, 2),
+            effect_cell(risk, "", 1), effect_cell(indices[user], "", 0, 2),
         ])  # fmt: skip
     eps = f"{EPS_POINTS:g} point"
     columns = ["user", f"loses > {eps} from alpha", "surely from alpha", f"chance to lose > {eps}",
                "mean of the worst quarter of seeds", "conflict index"]  # fmt: skip
-    return Table(_title(setting, crossings.values()), columns, body)
+    return Table(titled(setting, crossings.values()), columns, body)
 
 
-def _title(setting: str, rows: Iterable[Any]) -> str:
+def titled(setting: str, rows: Iterable[Any]) -> str:
     """The setting, and how many seeds stand behind the numbers."""
     counts = sorted({int(row.n) for row in rows if row.n})
     if not counts:
@@ -165,7 +168,8 @@ def _title(setting: str, rows: Iterable[Any]) -> str:
     return f"{setting} · points, n = {n} seeds" if n != "1" else f"{setting} · points, n = 1 seed"
 
 
-def _cell(row: Any, against: str = "", good: int = 1, digits: int = 1) -> Cell:
+def effect_cell(row: Any, against: str = "", good: int = 1, digits: int = 1) -> Cell:
+    """An effect with its interval; `row` has iqm, low, high, n and note, `good` says which way is good (0: neither)."""
     if row.n == 0:
         return Cell("–", "itself" if "itself" in row.note else "not run" if against not in ("", "twin") else "no trial")
     interval = effect(row, digits)

@@ -27,7 +27,8 @@ LEAVE_ONE_OUT, ONLY_ONE = "leave_one_out", "only_one"
 KINDS = (LEAVE_ONE_OUT, ONLY_ONE)
 MEASURES = ("gain", "worst_recall_change", "recall_disparity_change", "negative_flips", "positive_flips", "churn",
             "generalisation_gap_change")  # fmt: skip
-COLUMNS = ("epoch", "kind", "measure", "class", "iqm", "low", "high", "n", "better", "worse", "lost")
+EFFECTS = ("key", "seed", "epoch", "kind", "measure", "class", "effect")
+COLUMNS = ("epoch", "kind", "measure", "class", "iqm", "low", "high", "n", "better", "worse", "lost", "note")
 
 
 @dataclass(frozen=True)
@@ -119,16 +120,21 @@ def effects(
     values[(outcomes["status"] != "done").to_numpy()] = np.nan
     names = [*measures, *["class_gain"] * width]
     classes = [-1] * len(measures) + list(range(width))
-    parts = []
-    inner = {branch.trial for trial in trials for branch in branches(trial)}
-    asked = of if of is not None else [trial for trial in trials if trial not in inner]
-    for trial, kind, epoch, row in _found(asked, rows):
-        branch = values[row] if row is not None else np.full(len(names), np.nan)
-        effect = values[rows[trial.key]] - branch if kind == LEAVE_ONE_OUT else branch
-        parts.append(pd.DataFrame({"key": trial.key, "seed": trial.seed, "epoch": epoch, "kind": kind,
-                                   "measure": names, "class": classes, "effect": effect}))  # fmt: skip
-    empty = pd.DataFrame(columns=["key", "seed", "epoch", "kind", "measure", "class", "effect"])
-    return pd.concat(parts, ignore_index=True) if parts else empty
+    if of is None:
+        inner = {branch.trial for trial in trials for branch in branches(trial)}
+        of = [trial for trial in trials if trial not in inner]
+    found = list(_found(of, rows))
+    if not found:
+        return pd.DataFrame(columns=list(EFFECTS))
+    own = values[[rows[trial.key] for trial, *_ in found]]
+    missing = np.full(len(names), np.nan)
+    branch_values = np.array([missing if row is None else values[row] for *_, row in found])
+    left_out = np.array([kind == LEAVE_ONE_OUT for _, kind, _, _ in found])
+    effect = np.where(left_out[:, None], own - branch_values, branch_values)
+    told = [(trial.key, trial.seed, epoch, kind) for trial, kind, epoch, _ in found]
+    table = pd.DataFrame(told, columns=list(EFFECTS[:4])).loc[np.repeat(np.arange(len(found)), len(names))]
+    table["measure"], table["class"] = names * len(found), classes * len(found)
+    return table.assign(effect=effect.ravel()).reset_index(drop=True)
 
 
 def _found(trials: Sequence[Trial], rows: dict[str, int]) -> Iterator[tuple[Trial, str, int, int | None]]:
@@ -153,7 +159,8 @@ def attribution(
         by: those columns. What they do not tell apart (persons, say) is averaged within a seed first.
 
     Returns:
-        One row per group, epoch, kind, measure and class with `COLUMNS`; `lost` counts seeds without a pair (failed).
+        One row per group, epoch, kind, measure and class with `COLUMNS`; `lost` counts seeds without a pair (failed),
+        `note` says why there is no number or no interval.
     """
     keys = [*by, "epoch", "kind", "measure", "class"]
     if effects.empty:
@@ -164,4 +171,5 @@ def attribution(
         summarise(per_seed.to_numpy(), level=level, resamples=resamples).drop(columns="improvement")
     )
     expected = effects.groupby(keys, sort=False)["seed"].nunique().to_numpy()
-    return table.assign(lost=expected - table["n"])[[*by, *COLUMNS]]
+    note = np.where(table["n"] == 0, "no finished pair", np.where(table["n"] == 1, "no interval: one seed", ""))
+    return table.assign(lost=expected - table["n"], note=note)[[*by, *COLUMNS]]
