@@ -48,7 +48,7 @@ def overfitting_thresholds(study: Study) -> pd.DataFrame:
 def _table(study: Study, table: pd.DataFrame, setting: str) -> Table:
     found = {(r.user, r.alpha): r for r in table[table["setting"] == setting].itertuples(index=False)}
     found_at = overfitting_thresholds(study)
-    crossed = {row["user"]: row for row in found_at[found_at["setting"] == setting].to_dict("records")}
+    crossed = {row.user: row for row in found_at[found_at["setting"] == setting].itertuples(index=False)}
     alphas = sorted({alpha for _, alpha in found})
     rows = []
     for user in (u for u in study.users if u in crossed):

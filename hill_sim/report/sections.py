@@ -13,8 +13,8 @@ from hill_sim.report.conflicts import shrugging_off
 from hill_sim.report.figure_forest import Panel, forest
 from hill_sim.report.figure_latents import Scene, latents
 from hill_sim.report.figure_lines import lines
-from hill_sim.report.measured import bias, fit, flips
 from hill_sim.report.maps import map_sections
+from hill_sim.report.measured import bias, fit, flips
 from hill_sim.report.overfitting import overfitting_sections
 from hill_sim.report.section import Section
 from hill_sim.report.sensitivity import sensitivity_sections
