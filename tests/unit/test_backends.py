@@ -228,6 +228,7 @@ def test_mixed_precision_is_refused_on_the_cpu() -> None:
 
 
 @pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_mixed_precision_on_a_gpu() -> None:
     trial = small(model=f"{__name__}:Convolution", model_options={}, alpha=0.5)
     exact, mixed = (simulate([trial], device="cuda", backend=b).outcomes.iloc[0] for b in ("loop", "loop-bf16"))
