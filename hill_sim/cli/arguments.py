@@ -66,6 +66,10 @@ class Sweep:
         plan: print what would run, and stop.
         report: write report.html at the end.
         retry_failed: run trials again that failed before.
+        executor: local, or ray (pip install 'hill-sim[ray]').
+        ray_address: of a running Ray cluster, e.g. auto or ray-head:6379; Ray is started here if not given.
+        gpus_per_worker: share of a GPU that each Ray worker holds, e.g. 0.25.
+        log: trackers that follow the sweep: tensorboard, wandb, mlflow, or several with commas.
         data_root: the folder below which tasks look for their data; HILL_SIM_DATA if not given.
         json: print JSON instead of a table.
     """
@@ -80,7 +84,24 @@ class Sweep:
     plan: bool = False
     report: bool = True
     retry_failed: bool = False
+    executor: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
+    gpus_per_worker: float = 0.0
+    log: str = ""
     data_root: Path | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True)
+class Status:
+    """Show how a sweep stands, while it runs or after; reads only.
+
+    Attributes:
+        folder: of a sweep.
+        json: print JSON instead of lines.
+    """
+
+    folder: tyro.conf.Positional[Path]
     json: bool = False
 
 
@@ -112,13 +133,13 @@ class Replay:
 
 @dataclass(frozen=True)
 class Bench:
-    """Measure speed on this machine: hill-sim bench kernels --help, hill-sim bench engine --help.
+    """Measure speed on this machine: hill-sim bench kernels --help, hill-sim bench engine --help, ...
 
     Attributes:
-        what: the loss kernels, or the engine.
+        what: the loss kernels, the engine, or what a sweep costs beside its trainings.
     """
 
-    what: tyro.conf.Positional[Literal["kernels", "engine"]]
+    what: tyro.conf.Positional[Literal["kernels", "engine", "sweep"]]
 
 
 @dataclass(frozen=True)
@@ -169,6 +190,7 @@ class Doctor:
 Command = (
     Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
+    | Annotated[Status, tyro.conf.subcommand("status")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Replay, tyro.conf.subcommand("replay")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]

@@ -22,6 +22,7 @@ it harm? Start with: hill-sim sweep quickstart"""
 _HANDLERS = {
     arguments.Run: "run",
     arguments.Sweep: "sweep",
+    arguments.Status: "status",
     arguments.Report: "report",
     arguments.Replay: "replay",
     arguments.List: "listing",
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.path.append(os.getcwd())  # so that `--policy mine:User` finds mine.py here
     try:
         with _log_on_stderr():
-            if argv[:1] == ["bench"] and argv[1:2] in (["kernels"], ["engine"]):
+            if argv[:1] == ["bench"] and argv[1:2] in (["kernels"], ["engine"], ["sweep"]):
                 return _bench(argv[1], argv[2:])
             return _call(argv)
     except HillError as error:
@@ -79,6 +80,7 @@ def _bench(what: str, argv: Sequence[str]) -> int:
 def _log_on_stderr() -> Iterator[None]:
     """Warnings of hill_sim as lines on stderr, while the command runs."""
     logger, handler = logging.getLogger("hill_sim"), logging.StreamHandler()
+    handler.setLevel(logging.WARNING)  # a sweep's log takes more
     handler.setFormatter(logging.Formatter("hill-sim: %(message)s"))
     logger.addHandler(handler)
     try:

@@ -24,9 +24,19 @@ def main(given: Sweep) -> int:
         return 0
 
     from hill_sim.sweep.run import run_sweep
+    from hill_sim.sweep.trackers import trackers
 
     summary = run_sweep(
-        spec, out, workers=given.workers, device=given.device, backend=given.backend, retry_failed=given.retry_failed
+        spec,
+        out,
+        workers=given.workers,
+        device=given.device,
+        backend=given.backend,
+        retry_failed=given.retry_failed,
+        executor=given.executor,
+        ray_address=given.ray_address,
+        gpus_per_worker=given.gpus_per_worker,
+        callbacks=trackers([name for name in given.log.split(",") if name], out),
     )
     report = _report(out) if given.report and not summary.interrupted else None
     if given.json:

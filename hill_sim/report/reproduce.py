@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import hill_sim
 from hill_sim.report.study import Study
 from hill_sim.report.words import count_of, duration
+from hill_sim.sweep.commit import commit
 
 PACKAGES = ("torch", "numpy", "scikit-learn", "pandas")
 
@@ -28,6 +28,7 @@ def facts(study: Study, command: str) -> list[tuple[str, str]]:
         ("Computing time", duration(info["seconds"]) + " over all workers" if info.get("seconds") else ""),
         ("Backend", _backend(info, pinned)),
         ("Made with", ", ".join(f"{name} {number}" for name, number in _versions(info, pinned).items())),
+        ("Run at commit", info.get("commit", "")),
         ("Report made at commit", commit()),
         ("Report made on", _machine()),
     ]
@@ -63,23 +64,6 @@ def _versions(info: dict[str, Any], pinned: dict[str, Any]) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def commit() -> str:
-    """Of the checkout that hill-sim runs from, and whether it was changed since; empty outside a checkout."""
-    home = Path(hill_sim.__file__).resolve().parent
-    if not (home.parent / ".git").exists():
-        return ""
-
-    def git(*arguments: str) -> str:
-        found = subprocess.run(["git", "-C", str(home), *arguments], capture_output=True, text=True, timeout=10)
-        return found.stdout.strip() if found.returncode == 0 else ""
-
-    try:
-        name = git("rev-parse", "--short=12", "HEAD")
-        return f"{name} with uncommitted changes" if name and git("status", "--porcelain", "-uno") else name
-    except (OSError, subprocess.TimeoutExpired):  # no git, or a checkout that it does not answer for
-        return ""
 
 
 def _machine() -> str:

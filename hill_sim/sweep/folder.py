@@ -4,6 +4,7 @@
                       results.sqlite    one row a finished trial (`store`)
                       results.parquet   the outcomes as one tidy table, written when the sweep ends
                       report.html, figures/     (`hill_sim.report`)
+                      log.txt           what driver and workers had to say (`logbook`)
                       .lock             held by the driver that writes here
 
 An adaptive search will keep its `study.journal` beside them; grids and trees need none.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import platform
 from pathlib import Path
 from typing import IO, Any
 
@@ -60,7 +62,7 @@ class RunFolder:
             lock.close()
             raise Unavailable(f"{path}: another hill-sim (process {holder}) is running this sweep") from None
         lock.truncate(0)
-        lock.write(str(os.getpid()))
+        lock.write(f"{os.getpid()} on {platform.node()}")
         lock.flush()
         if not (path / SPEC).exists():
             write_atomically(path / SPEC, (_HEADER + dump_yaml(spec.resolved())).encode())
@@ -71,6 +73,24 @@ class RunFolder:
 
     def __exit__(self, *_: object) -> None:
         self._lock.close()
+
+
+def writer(path: Path) -> str | None:
+    """Who holds the folder's lock, as "PROCESS on HOST"; None if nobody does. Takes no lock, so it is in nobody's way.
+
+    The kernel's own list of locks decides; a lock held on another machine is taken for held.
+    """
+    try:
+        holder, inode = (path / LOCK).read_text(encoding="utf-8").strip(), (path / LOCK).stat().st_ino
+    except OSError:
+        return None
+    if holder.partition(" on ")[2] not in ("", platform.node()):
+        return holder
+    try:
+        held = any(line.split()[5].endswith(f":{inode}") for line in Path("/proc/locks").read_text().splitlines())
+    except (OSError, IndexError):
+        return None
+    return holder if held else None
 
 
 def check(path: Path, spec: SweepSpec) -> None:

@@ -22,15 +22,18 @@ import pandas as pd
 
 from hill_sim.engine.results import RunSet
 from hill_sim.errors import HillError, InvalidInput
-from hill_sim.sweep.executors import Executor, InProcess, LocalWorkers, TrialEnded, count
+from hill_sim.sweep.commit import commit
+from hill_sim.sweep.executors import TrialEnded, choose
 from hill_sim.sweep.expand import Planned, expand
 from hill_sim.sweep.folder import RESULTS, RunFolder, check, export
+from hill_sim.sweep.logbook import logbook
 from hill_sim.sweep.pinned import Pinned, check_device, chosen, confirmed
 from hill_sim.sweep.progress import Progress
 from hill_sim.sweep.search.study import JOURNAL, LocalStudy
 from hill_sim.sweep.search.work import Proposals, SearchWork
 from hill_sim.sweep.spec import SweepSpec
 from hill_sim.sweep.store import ResultStore
+from hill_sim.sweep.trackers import Callback, Callbacks
 from hill_sim.sweep.work import FixedWork, Packer, Work
 from hill_sim.trial import Trial
 
@@ -75,6 +78,10 @@ def run_sweep(
     pmax: int | str = "auto",
     retry_failed: bool = False,
     progress: bool = True,
+    executor: str = "local",
+    ray_address: str | None = None,
+    gpus_per_worker: float = 0.0,
+    callbacks: Sequence[Callback] = (),
     simulate: Callable[..., RunSet] | None = None,
 ) -> SweepSummary:
     """Run what is missing of a sweep, into its run folder.
@@ -86,7 +93,11 @@ def run_sweep(
         device, backend, pmax: of `simulate`. What "auto" comes to, for the loss kernels too, is pinned by the first
             call: a sweep resumed with others would mix results that differ in the last bits.
         retry_failed: run trials again that failed before.
-        progress: a bar on stderr, if that is a terminal.
+        progress: a bar on stderr if that is a terminal, else a line now and then.
+        executor: "local", or "ray" (then `workers` "auto" is one for each CPU of the cluster).
+        ray_address: of a running cluster; None starts Ray on this machine.
+        gpus_per_worker: for ray, the share of a GPU that each worker holds.
+        callbacks: told of each batch when it has been stored (`hill_sim.sweep.trackers`).
         simulate: in place of the engine, called in this process.
 
     Raises:
@@ -99,13 +110,20 @@ def run_sweep(
     check_device(device)
     if retry_failed and spec.search and spec.search.adaptive:
         raise InvalidInput("retry_failed: not in this search: later candidates were proposed knowing what failed")
-    number = count(workers, device)
     engine: dict[str, Any] = {"device": device, "pmax": pmax, "progress": False}
-    executor: Executor = InProcess(simulate, engine) if simulate else LocalWorkers(number, engine)
+    crew = choose(
+        executor, workers, engine, address=ray_address, gpus_per_worker=gpus_per_worker, spec=spec, simulate=simulate
+    )
+    number, told = crew.number, Callbacks(callbacks)
     try:
         work_of, trials = _opener(spec, pmax)
         values = None if (path / RESULTS).exists() else chosen(trials, device, backend)
-        with RunFolder.claim(path, spec), _named_database_errors(path), ResultStore(path / RESULTS) as store:
+        with (
+            RunFolder.claim(path, spec),
+            logbook(path),
+            _named_database_errors(path),
+            ResultStore(path / RESULTS) as store,
+        ):
             stored = json.loads(store.meta("pinned") or "null")
             values = confirmed(stored, trials, device, backend) if stored else values or chosen(trials, device, backend)
             pinned = Pinned(store, values, backend)
@@ -114,28 +132,34 @@ def run_sweep(
                 store.forget(store.finished("failed"))
                 (path / JOURNAL).unlink(missing_ok=True)  # what a study says has ended stays so: it is written again
             work = work_of(store, Packer(pinned, number), path)
-            before = len(store.finished())
-            bar = Progress(work.total, before, enabled=progress)
+            store.set_meta({"commit": commit(), "total": str(work.total)})
+            counts = store.counts()
+            before = sum(counts.values())
+            bar = Progress(work.total, before, failed=counts.get("failed", 0), enabled=progress)
+            log.info("%s trials, %s done before; %s workers (%s)", work.total, before, number, executor)
             asked = run = ran = 0
             with _interruptible() as stop, bar:
                 while True:
-                    for event in executor.run(work.feed, stop):
+                    for event in crew.run(bar.watch(work.feed), stop):
                         if isinstance(event, TrialEnded):
                             bar.trial(event.key)
                             continue
-                        store.add(event.results, work.places, views=spec.seeds[:1], info=event.info)
+                        bar.batch(event.results, event.info)
+                        note = {"progress": bar.note(number)}
+                        store.add(event.results, work.places, views=spec.seeds[:1], info=event.info, meta=note)
                         work.told(event.results)
                         ran += len(event.results)
                         asked += event.info.get("epochs_asked", 0)
                         run += event.info.get("epochs_run", 0)
-                        failed = sum(result.outcome.status == "failed" for result in event.results)
-                        bar.batch(failed, event.info.get("epochs_asked", 0), event.info.get("epochs_run", 0))
+                        told.on_batch(event.results, before + ran)
                     if stop() or not work.wait():
                         break
             outcomes = export(path)
+            log.info("%s of %s trials finished", len(outcomes), work.total)
         return SweepSummary(path, work.total, ran, outcomes, asked, run, time.monotonic() - began, not work.finished)
     finally:
-        executor.close()
+        crew.close()
+        told.close()
 
 
 def _opener(spec: SweepSpec, pmax: int | str) -> tuple[Callable[[ResultStore, Packer, Path], Work], list[Trial]]:

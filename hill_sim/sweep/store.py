@@ -135,6 +135,7 @@ class ResultStore:
         *,
         views: Iterable[int],
         info: Mapping[str, Any],
+        meta: Mapping[str, str] | None = None,
     ) -> None:
         """Store a finished batch, all of it or nothing.
 
@@ -142,6 +143,7 @@ class ResultStore:
             places: per trial key, its position in the sweep and its names.
             views: the seeds whose shown points are kept.
             info: of the batch: epochs_asked, epochs_run, seconds.
+            meta: values of the meta table to set with it.
         """
         kept = set(views)
         trials, interactions = [], []
@@ -163,6 +165,16 @@ class ResultStore:
             self._db.executemany("INSERT OR REPLACE INTO trials VALUES (?,?,?,?,?,?,?,?,?,?)", trials)
             self._db.executemany("INSERT OR REPLACE INTO interactions VALUES (?,?,?)", interactions)
             self._db.execute("INSERT INTO batches (trials, epochs_asked, epochs_run, seconds) VALUES (?,?,?,?)", batch)
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", (meta or {}).items())
+
+    def counts(self) -> dict[str, int]:
+        """How many finished trials ended in which way."""
+        return dict(self._db.execute("SELECT status, count(*) FROM trials GROUP BY status"))
+
+    def last_batch(self) -> dict[str, Any] | None:
+        """When the last batch was stored (UTC), how many trials it had, and the seconds of work that they took."""
+        row = self._db.execute("SELECT finished, trials, seconds FROM batches ORDER BY number DESC LIMIT 1").fetchone()
+        return dict(zip(("finished", "trials", "seconds"), row, strict=True)) if row else None
 
     def outcomes(self) -> Iterator[tuple[str, Outcome]]:
         """Key and outcome of every finished trial, in no order, one at a time."""

@@ -1,6 +1,7 @@
 """Who computes a sweep's batches: processes of this machine, or a Ray cluster."""
 
 from hill_sim.sweep.executors.base import Batch, BatchEnded, Executor, Feed, InProcess, TrialEnded, WorkerCrash, count
+from hill_sim.sweep.executors.choose import choose
 from hill_sim.sweep.executors.local import LocalWorkers
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "LocalWorkers",
     "TrialEnded",
     "WorkerCrash",
+    "choose",
     "count",
 ]

@@ -60,6 +60,10 @@ class Executor(Protocol):
     def close(self) -> None:
         """Stop at once; batches in flight are lost."""
 
+    @property
+    def number(self) -> int:
+        """Of workers."""
+
 
 class WorkerCrash(HillError):
     """Workers that fail whatever they are given."""
@@ -104,8 +108,8 @@ def _has_gpu() -> bool:
 class InProcess:
     """Batches one after another through `simulate`, here: for tests, and for measuring everything but the engine."""
 
-    def __init__(self, simulate: Callable[..., RunSet], options: dict[str, Any]) -> None:
-        self._simulate, self._options = simulate, options
+    def __init__(self, simulate: Callable[..., RunSet], options: dict[str, Any], number: int) -> None:
+        self._simulate, self._options, self.number = simulate, options, number
 
     def run(self, feed: Feed, stop: Callable[[], bool]) -> Iterator[TrialEnded | BatchEnded]:
         while not stop() and (batch := feed()) is not None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from hill_sim.sweep.executors.base import Batch, BatchEnded, Feed, TrialEnded, WorkerCrash
 from hill_sim.sweep.executors.retries import Retries, in_words
+from hill_sim.sweep.executors.worker import ONE_THREAD, import_paths
 
 _STILLBORN = 3  # workers that die one after another before they have begun: something is wrong with all of them
 
@@ -26,7 +27,7 @@ class LocalWorkers:
     """
 
     def __init__(self, number: int, options: dict[str, Any]) -> None:
-        self._options = options
+        self._options, self.number = options, number
         self._workers = [_Worker() for _ in range(number)]  # now: they import while the driver plans
 
     def close(self) -> None:
@@ -99,12 +100,9 @@ class _Worker:
         self.connection, theirs = Pipe()
         self.batch: Batch | None = None
         self.ready = False  # its imports are done: what kills it from now on may be a trial
-        # PYTHONPATH: a user's own policies import there as they do here. One thread: more only fight over the cores.
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        single = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", f"from hill_sim.sweep.executors.worker import main; main({theirs.fileno()})"],
-            env={**os.environ, **single, "PYTHONPATH": paths},
+            env={**os.environ, **ONE_THREAD, "PYTHONPATH": import_paths()},
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # a Ctrl-C at the terminal reaches the driver alone

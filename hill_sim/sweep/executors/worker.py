@@ -18,12 +18,19 @@ import logging.handlers
 import os
 import queue
 import signal
+import sys
 import threading
 import traceback
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
+from hill_sim.engine.results import TrialResult
 from hill_sim.errors import HillError
+from hill_sim.trial import Trial
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+"""For a worker's environment: more threads only fight over the cores."""
 
 
 def main(descriptor: int) -> None:
@@ -37,18 +44,31 @@ def main(descriptor: int) -> None:
 
     import torch  # late, so that a driver that dies at once does not wait for it
 
-    from hill_sim.engine import simulate
+    import hill_sim.engine  # noqa: F401
 
     torch.set_num_threads(1)
     connection.send(("ready",))
     while True:
         trials, options = tasks.get()
-        try:
-            runs = simulate(trials, on_result=lambda result: connection.send(("trial", result.outcome.key)), **options)
-        except Exception as error:
-            connection.send(("raised", traceback.format_exc(), error if isinstance(error, HillError) else None))
-        else:
-            connection.send(("batch", runs.results, runs.info))
+        connection.send(compute(trials, options, lambda result: connection.send(("trial", result.outcome.key))))
+
+
+def compute(
+    trials: list[Trial], options: Mapping[str, Any], on_result: Callable[[TrialResult], None] | None = None
+) -> tuple[Any, ...]:
+    """Simulate a batch; returns the message that ends it."""
+    from hill_sim.engine import simulate
+
+    try:
+        runs = simulate(trials, on_result=on_result, **options)
+    except Exception as error:
+        return "raised", traceback.format_exc(), error if isinstance(error, HillError) else None
+    return "batch", runs.results, runs.info
+
+
+def import_paths() -> str:
+    """A PYTHONPATH with which modules import as they do in this process, a user's own policies too."""
+    return os.pathsep.join(path or os.getcwd() for path in sys.path)
 
 
 def _listen(connection: Connection, tasks: queue.SimpleQueue[tuple[Any, dict[str, Any]]]) -> None:

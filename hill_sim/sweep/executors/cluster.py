@@ -1,0 +1,209 @@
+"""A Ray cluster, or Ray on this machine: one task a batch, one CPU and one thread a task.
+
+A task whose worker or node dies is tried once more by Ray itself, whole; one that dies again, and every part after it,
+is handled as on one machine (`retries`). Code travels: on a cluster the workers run the driver's own hill_sim, with its
+compiled kernels, and the modules and relative `path.py` files that the sweep names. Torch and the other packages must
+be there in the driver's versions, and data below the same HILL_SIM_DATA.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hill_sim
+from hill_sim.errors import InvalidInput, Unavailable
+from hill_sim.sweep.executors.base import Batch, BatchEnded, Feed, TrialEnded, WorkerCrash, count
+from hill_sim.sweep.executors.retries import Retries
+from hill_sim.sweep.executors.worker import ONE_THREAD, compute, import_paths
+from hill_sim.trial import Trial
+
+
+class RayWorkers:
+    """Tasks of a Ray cluster.
+
+    Args:
+        workers: tasks at the same time; "auto" is one per CPU that the cluster has.
+        options: of every call of `simulate`.
+        address: of a running cluster, as `ray.init` takes it; None starts Ray on this machine, and ends it again.
+        gpus_per_worker: share of a GPU that each task holds, e.g. 0.25.
+        names: policies, models and tasks of the sweep; what they name in the driver's folder is sent along.
+
+    Raises:
+        Unavailable: Ray is not installed, or no cluster answers.
+        InvalidInput: more of a GPU per worker than the cluster has.
+    """
+
+    def __init__(
+        self,
+        workers: int | str,
+        options: dict[str, Any],
+        *,
+        address: str | None = None,
+        gpus_per_worker: float = 0.0,
+        names: Sequence[str] = (),
+    ) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # leaves CUDA_VISIBLE_DEVICES as it is
+        try:
+            import ray
+        except ImportError:
+            raise Unavailable("executor: ray is not installed; pip install 'hill-sim[ray]'") from None
+        self._ray, self._options = ray, options
+        self._staged: tempfile.TemporaryDirectory[str] | None = None
+        environment: dict[str, Any] = {"env_vars": dict(ONE_THREAD)}
+        if "HILL_SIM_DATA" in os.environ:
+            environment["env_vars"]["HILL_SIM_DATA"] = os.environ["HILL_SIM_DATA"]
+        here: dict[str, Any] = {}
+        if address is None:
+            self._folder: str | None = os.getcwd()
+            environment["env_vars"]["PYTHONPATH"] = import_paths()
+            here = {"num_cpus": count(workers), "include_dashboard": False}
+        else:
+            self._folder = None  # Ray's copy of the staged one
+            self._staged = tempfile.TemporaryDirectory(prefix="hill-sim-")
+            stage(Path(self._staged.name), names)
+            environment["working_dir"] = self._staged.name
+        try:
+            ray.init(
+                address=address or "local",
+                runtime_env=environment,
+                logging_level=logging.WARNING,
+                log_to_driver=True,
+                **here,
+            )
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise Unavailable(f"ray_address: no Ray cluster at {address or 'this machine'}: {reason}") from None
+        has = ray.cluster_resources()
+        slots = int(has.get("CPU", 0))
+        if gpus_per_worker:
+            slots = min(slots, int(has.get("GPU", 0) / gpus_per_worker))
+        if slots < 1:
+            self.close()
+            raise InvalidInput(
+                f"gpus_per_worker: {gpus_per_worker:g} with 1 CPU is more than this cluster has "
+                f"({has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs)"
+            )
+        self.number = slots if workers == "auto" else count(workers)
+        self._task = ray.remote(num_cpus=1, num_gpus=gpus_per_worker, max_retries=1)(_task)
+
+    def run(self, feed: Feed, stop: Callable[[], bool]) -> Iterator[TrialEnded | BatchEnded]:
+        ray, retries = self._ray, Retries()
+        in_flight: dict[Any, Batch] = {}
+        dry = False  # feed had nothing when it was asked last
+        while True:
+            while len(in_flight) < self.number and not stop():
+                batch = retries.next()
+                if batch is None and not dry:
+                    batch = feed()
+                    dry = batch is None
+                if batch is None:
+                    break
+                task = self._task.options(max_retries=0 if batch.deaths else 1)
+                options = {**self._options, **batch.options}
+                in_flight[task.remote(list(batch.trials), options, self._folder, _versions())] = batch
+            if not in_flight:
+                return
+            for ref in ray.wait(list(in_flight), timeout=0.5)[0]:
+                batch, ended = in_flight.pop(ref), None
+                try:
+                    kind, *content = ray.get(ref)
+                except (
+                    ray.exceptions.WorkerCrashedError,
+                    ray.exceptions.NodeDiedError,
+                    ray.exceptions.OutOfMemoryError,
+                    ray.exceptions.ObjectLostError,
+                    ray.exceptions.LocalRayletDiedError,
+                ) as error:
+                    ended = retries.died(batch, _in_words(error))
+                except ray.exceptions.RayError as error:
+                    raise WorkerCrash(f"ray: {type(error).__name__}: {str(error).strip()}") from None
+                else:
+                    if kind == "batch":
+                        retries.done()
+                        ended = BatchEnded(*content)
+                        yield from (TrialEnded(result.outcome.key) for result in ended.results)
+                    else:
+                        ended = retries.raised(batch, *content)
+                if ended is not None:
+                    yield ended
+                    dry = False
+
+    def close(self) -> None:
+        """Leave the cluster, whose workers end what they are at; a Ray of our own ends at once."""
+        with contextlib.suppress(Exception):
+            self._ray.shutdown()
+        if self._staged is not None:
+            self._staged.cleanup()
+            self._staged = None
+
+
+def _task(trials: list[Trial], options: Mapping[str, Any], folder: str | None, versions: Mapping[str, str]) -> Any:
+    if folder is not None:
+        os.chdir(folder)
+    if (here := _versions()) != versions:
+        wanted, found = (", ".join(f"{name} {number}" for name, number in v.items()) for v in (versions, here))
+        mistake = Unavailable(f"executor: a Ray node has {found}; the driver has {wanted}")
+        return "raised", str(mistake), mistake
+    return compute(trials, options)
+
+
+def _versions() -> dict[str, str]:
+    import torch
+
+    return {"torch": torch.__version__, "python": ".".join(map(str, sys.version_info[:2]))}
+
+
+def _in_words(error: Exception) -> str:
+    return {
+        "NodeDiedError": "its node died",
+        "OutOfMemoryError": "out of memory",
+        "ObjectLostError": "its node died",
+    }.get(type(error).__name__, "killed, out of memory?")
+
+
+def stage(folder: Path, names: Sequence[str]) -> None:
+    """Copy into `folder` what workers elsewhere need: hill_sim as it is here, and the sweep's own modules and files.
+
+    Args:
+        names: `module:attr` or `path.py:attr` among them are looked for below the working folder; others, and what is
+            installed, are left to the nodes.
+    """
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
+    shutil.copytree(Path(hill_sim.__file__).parent, folder / "hill_sim", ignore=ignored)
+    here = Path.cwd().resolve()
+    for name in names:
+        module, _, attribute = name.rpartition(":")
+        if not module or not attribute.isidentifier():
+            continue
+        if module.endswith(".py"):
+            found = Path(module)
+            if found.is_absolute() or not found.is_file():
+                continue  # for nodes that share the file system
+            root = found.resolve()
+        elif re.fullmatch(r"[\w.]+", module):
+            spec = importlib.util.find_spec(module.partition(".")[0])
+            if spec is None or spec.origin is None:
+                continue
+            root = Path(spec.origin).resolve()
+            root = root.parent if root.name == "__init__.py" else root
+        else:
+            continue
+        if here not in root.parents or ".venv" in root.parts or (folder / root.relative_to(here)).exists():
+            continue
+        target = folder / root.relative_to(here)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if root.is_dir():
+            shutil.copytree(root, target, ignore=ignored)
+        else:
+            shutil.copy(root, target)
