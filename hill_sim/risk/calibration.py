@@ -32,4 +32,4 @@ def calibration_error(probabilities: Array, labels: Array, bins: int = BINS, *, 
 def brier_score(probabilities: Array, labels: Array) -> float:
     """Mean over samples of sum_c (p_c - [y = c])^2, in [0,2]; more is worse (Brier 1950, the multi-class original)."""
     own = probabilities[np.arange(len(labels)), labels]
-    return float(np.mean((probabilities**2).sum(axis=1) - 2 * own + 1.0))
+    return float(((probabilities**2).sum() - 2 * own.sum()) / len(labels) + 1.0)

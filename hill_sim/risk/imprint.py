@@ -80,10 +80,11 @@ def conflict_index(before: Array, asked: Array) -> float:
     """
     fields = asked - before
     moved = np.hypot(fields[..., 0], fields[..., 1]) > MOVED
-    found = []
-    for k in range(1, len(fields)):
-        both = moved[k - 1] & moved[k]
-        if both.any():
-            one, other = fields[k - 1][both].ravel(), fields[k][both].ravel()
-            found.append(-float(np.clip(one @ other / np.sqrt((one @ one) * (other @ other)), -1.0, 1.0)))
-    return float(np.mean(found)) if found else float("nan")
+    both = moved[:-1] & moved[1:]
+    one, other = np.where(both[..., None], fields[:-1], 0.0), np.where(both[..., None], fields[1:], 0.0)
+    size = np.sqrt((one**2).sum(axis=(1, 2)) * (other**2).sum(axis=(1, 2)))
+    twice = size > 0
+    if not twice.any():
+        return float("nan")
+    cosines = (one * other).sum(axis=(1, 2))[twice] / size[twice]
+    return -float(np.clip(cosines, -1.0, 1.0).mean())
