@@ -20,6 +20,7 @@ import tempfile
 import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +179,10 @@ def _unpack(content: bytes) -> Prefix:
     }
     rows = {name: torch.from_numpy(arrays[name]) for name in ("params", "first", "second", "buffers")}
     return Prefix(**rows, steps=int(arrays["steps"]), epochs=arrays["epochs"], projections=projections)
+
+
+@lru_cache(maxsize=8)
+def cache_of(folder: str) -> PrefixCache:
+    """This process's cache in a folder; in memory alone where the folder's parent is not to be seen, as on a machine
+    that does not share the disk."""
+    return PrefixCache(Path(folder) if Path(folder).parent.is_dir() else None)

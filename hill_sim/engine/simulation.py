@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from hill_sim.engine.outcome import trial_result
 from hill_sim.engine.planning import Plan, base_of, plan
-from hill_sim.engine.prefixes import PrefixCache
+from hill_sim.engine.prefixes import PrefixCache, cache_of
 from hill_sim.engine.results import RunSet, TrialResult, summary
 from hill_sim.engine.stopping import Thresholds
 from hill_sim.engine.walk import RawResult, Settings, Walker
@@ -43,7 +43,7 @@ def simulate(
     kernels: KernelBackend = "auto",
     dtype: str = "float32",
     verify: int = 0,
-    prefixes: PrefixCache | None = None,
+    prefixes: PrefixCache | str | None = None,
     stop_below: Thresholds | None = None,
     progress: bool = False,
     on_result: Callable[[TrialResult], None] | None = None,
@@ -61,8 +61,8 @@ def simulate(
         kernels: of the losses: "auto", "cpp", "cuda", "numba" or "torch".
         dtype: "float32" or "float64".
         verify: run this many random trials again, alone and unshared, and compare.
-        prefixes: states that earlier calls came by, to start from, and to which this call's are added; the results
-            are the same to the bit.
+        prefixes: states that earlier calls came by, to start from, and to which this call's are added (a cache, or
+            the folder of one); the results are the same to the bit.
         stop_below: per trial key and interaction epoch, the validation accuracy below which the trial stops there, with
             status "pruned".
         progress: show a progress bar on a terminal.
@@ -93,9 +93,10 @@ def simulate(
     _check_kernels(kernels, where)
     settings = Settings(backend, kernels, where, DTYPES[dtype])
     log.info("%s", planned)
+    cache = cache_of(prefixes) if isinstance(prefixes, str) else prefixes
     # The backends that need autograd switch it on for themselves.
     with torch.no_grad(), _one_thread(settings.device), _bar(planned, progress) as bar:
-        walker = Walker(planned, settings, bar.update, prefixes, stop_below)
+        walker = Walker(planned, settings, bar.update, cache, stop_below)
         results = _collect(planned, walker, bar, on_result)
     info = {
         "backend": "+".join(sorted(set(walker.backends.values()))),

@@ -5,6 +5,7 @@
                       results.parquet   the outcomes as one tidy table, written when the sweep ends
                       report.html, figures/     (`hill_sim.report`)
                       log.txt           what driver and workers had to say (`logbook`)
+                      prefixes/         states that trials start from, until the sweep has ended (`engine.prefixes`)
                       .lock             held by the driver that writes here
 
 An adaptive search will keep its `study.journal` beside them; grids and trees need none.
@@ -29,7 +30,7 @@ from hill_sim.sweep.spec import SweepSpec
 from hill_sim.sweep.store import ResultStore
 from hill_sim.sweep.table import outcomes_table
 
-SPEC, RESULTS, TABLE, LOCK = "sweep.yaml", "results.sqlite", "results.parquet", ".lock"
+SPEC, RESULTS, TABLE, LOCK, PREFIXES = "sweep.yaml", "results.sqlite", "results.parquet", ".lock", "prefixes"
 _HEADER = "# What this folder holds, written by hill-sim. To go on where it stopped: hill-sim sweep THIS_FOLDER\n"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import signal
 import sqlite3
 import threading
@@ -25,7 +26,7 @@ from hill_sim.errors import HillError, InvalidInput
 from hill_sim.sweep.commit import commit
 from hill_sim.sweep.executors import TrialEnded, choose
 from hill_sim.sweep.expand import Planned, expand
-from hill_sim.sweep.folder import RESULTS, RunFolder, check, export
+from hill_sim.sweep.folder import PREFIXES, RESULTS, RunFolder, check, export
 from hill_sim.sweep.logbook import logbook
 from hill_sim.sweep.pinned import Pinned, check_device, chosen, confirmed
 from hill_sim.sweep.progress import Progress
@@ -131,7 +132,7 @@ def run_sweep(
             if retry_failed:
                 store.forget(store.finished("failed"))
                 (path / JOURNAL).unlink(missing_ok=True)  # what a study says has ended stays so: it is written again
-            work = work_of(store, Packer(pinned, number), path)
+            work = work_of(store, Packer(pinned, number, (path / PREFIXES).resolve()), path)
             store.set_meta({"commit": commit(), "total": str(work.total)})
             counts = store.counts()
             before = sum(counts.values())
@@ -156,6 +157,8 @@ def run_sweep(
                         break
             outcomes = export(path)
             log.info("%s of %s trials finished", len(outcomes), work.total)
+            if work.finished:
+                shutil.rmtree(path / PREFIXES, ignore_errors=True)
         return SweepSummary(path, work.total, ran, outcomes, asked, run, time.monotonic() - began, not work.finished)
     finally:
         crew.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from hill_sim.engine.results import TrialResult
@@ -43,10 +44,10 @@ class Work(Protocol):
 
 
 class Packer:
-    """Packs trials into batches of one backend each."""
+    """Packs trials into batches of one backend each; `prefixes` is the folder of what they may start from."""
 
-    def __init__(self, pinned: Pinned, workers: int) -> None:
-        self._pinned, self.workers = pinned, workers
+    def __init__(self, pinned: Pinned, workers: int, prefixes: Path) -> None:
+        self._pinned, self.workers, self._prefixes = pinned, workers, str(prefixes)
 
     def __call__(
         self, trials: Sequence[Trial], largest: int = LARGEST, options: Mapping[str, Any] | None = None
@@ -55,7 +56,7 @@ class Packer:
         for trial in trials:
             by_backend.setdefault(self._pinned.backend(trial), []).append(trial)
         return [
-            Batch(tuple(packed), {"backend": backend, **(options or {})})
+            Batch(tuple(packed), {"backend": backend, "prefixes": self._prefixes, **(options or {})})
             for backend, some in by_backend.items()
             for packed in batches(some, self.workers, largest)
         ]

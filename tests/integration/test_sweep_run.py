@@ -16,7 +16,7 @@ from hill_sim.engine import RunSet, simulate
 from hill_sim.errors import HillError, InvalidInput, Unavailable
 from hill_sim.sweep import load_outcomes, load_results, run_sweep
 from hill_sim.sweep.executors import Batch, LocalWorkers, count
-from hill_sim.sweep.folder import RESULTS, SPEC, TABLE, RunFolder
+from hill_sim.sweep.folder import PREFIXES, RESULTS, SPEC, TABLE, RunFolder
 from hill_sim.sweep.store import ResultStore
 from hill_sim.trial import Trial
 
@@ -102,6 +102,25 @@ def test_a_sweep_cut_short_goes_on_and_trains_nothing_twice(reference: Path, tmp
     assert summary.ran == TRIALS - len(first.trained)
     assert set(first.trained).isdisjoint(second.trained)
     assert_same_results(folder, reference)
+
+
+def test_later_batches_start_from_what_earlier_ones_trained(reference: Path, tmp_path: Path) -> None:
+    """One trial a call: the cross-entropy part of each seed is trained once, and found again later."""
+    folder, epochs = tmp_path / "new", dict[int, list[int]]()
+
+    def one_by_one(trials: list[Trial], **options: Any) -> RunSet:
+        runs = [simulate([trial], **options) for trial in trials]
+        for trial, run in zip(trials, runs, strict=True):
+            epochs.setdefault(trial.seed, []).append(run.info["epochs_run"])
+        assert any((folder / PREFIXES).iterdir())
+        return RunSet(tuple(run.results[0] for run in runs), runs[0].info)
+
+    run_sweep(tiny(), folder, workers=1, simulate=one_by_one)
+    assert_same_results(folder, reference)
+    # First 2 epochs to the first interaction, 4 edited and 4 of the twin; later only the edited. A twin that nobody
+    # looks at has no projection, so its state is another's.
+    assert epochs == {0: [10, 4, 4, 4, 6], 1: [10, 4, 4, 4, 6]}
+    assert not (folder / PREFIXES).exists()
 
 
 def test_a_finished_sweep_calls_nobody(reference: Path) -> None:
