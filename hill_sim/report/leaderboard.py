@@ -7,6 +7,7 @@ from typing import Any
 
 from hill_sim.engine.results import RunSet
 from hill_sim.report.headline import headline
+from hill_sim.report.search import Found, search_text
 from hill_sim.report.study import KIND_TITLES, Study
 from hill_sim.report.verdicts import Verdict, verdicts
 from hill_sim.report.words import alphas, count_of, effect
@@ -26,6 +27,8 @@ def leaderboard_text(runs: RunSet) -> str:
         >>> "compactness" in leaderboard_text(runs)
         True
     """
+    if (found := Found.of(runs)) is not None:
+        return plain(search_text(found))
     study = Study.of(runs)
     lines: list[str] = []
     for statement in headline(study):

@@ -16,6 +16,7 @@ from hill_sim.report.figure_lines import lines
 from hill_sim.report.maps import map_sections
 from hill_sim.report.measured import bias, fit, flips
 from hill_sim.report.overfitting import overfitting_sections
+from hill_sim.report.search import Found, search_sections
 from hill_sim.report.section import Section
 from hill_sim.report.sensitivity import sensitivity_sections
 from hill_sim.report.study import Study
@@ -30,6 +31,9 @@ MOST_SCENES = 10
 
 def sections(study: Study) -> Iterator[Section]:
     """Those for which the run has something to show."""
+    if (searched := Found.of(study.runs)) is not None:  # its users' averages over all candidates would say nothing
+        yield from search_sections(searched)
+        return
     if not study.done.empty:
         yield from _comparison(study)
     yield from sensitivity_sections(study)

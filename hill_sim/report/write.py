@@ -15,6 +15,7 @@ from hill_sim.engine.results import RunSet
 from hill_sim.report import style
 from hill_sim.report.headline import caveats, headline
 from hill_sim.report.reproduce import facts
+from hill_sim.report.search import Found, search_headline
 from hill_sim.report.section import Section
 from hill_sim.report.sections import sections
 from hill_sim.report.study import Study
@@ -22,6 +23,7 @@ from hill_sim.report.words import alphas, count_of
 from hill_sim.trial import plain
 
 REPORT, FIGURES = "report.html", "figures"
+DEFAULT_QUESTIONS = ("Which simulated user helps, and whom does it harm?", "What did the search find?")
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def _shown(section: Section, folder: Path) -> Shown:
 
 
 def _page(study: Study, shown: list[Shown], title: str, question: str, command: str) -> str:
-    here = files("hill_sim.report")
+    here, found = files("hill_sim.report"), Found.of(study.runs)
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -98,13 +100,13 @@ def _page(study: Study, shown: list[Shown], title: str, question: str, command: 
     return template.render(
         css=Markup((here / "report.css").read_text(encoding="utf-8")),  # ours, not a user's
         title=title,
-        question=question or f"Which simulated user helps, and whom does it harm? ({title})",
+        question=question or f"{DEFAULT_QUESTIONS[found is not None]} ({title})",
         size=_size(study),
-        statements=headline(study),
-        caveats=caveats(study) if not study.done.empty else [],
-        settings=[(name, *_setting(study, name)) for name in study.drawn if study.settings],
-        hidden_settings=len(study.settings) - len(study.drawn) if study.settings else 0,
-        hidden_users=study.hidden_users,
+        statements=search_headline(found) if found else headline(study),
+        caveats=caveats(study) if not study.done.empty and not found else [],
+        settings=[(name, *_setting(study, name)) for name in study.drawn if study.settings and not found],
+        hidden_settings=len(study.settings) - len(study.drawn) if study.settings and not found else 0,
+        hidden_users=0 if found else study.hidden_users,
         shown=shown,
         failed=_failed(study),
         facts=facts(study, command),

@@ -166,8 +166,25 @@ def load_results(path: Path | str) -> RunSet:
             "pinned": pinned,
             "notes": pinned.get("notes", {}),
             **store.totals(),
+            **({"candidates": _candidates(spec, store)} if spec.search else {}),
         }
     return RunSet(tuple(result for _, _, result in rows), info)
+
+
+def load_candidates(path: Path | str) -> pd.DataFrame:
+    """One row a finished candidate of a search: state, values with intervals, parameters (see `candidate_table`)."""
+    path = Path(path)
+    spec = read_spec(path)
+    if spec.search is None:
+        raise InvalidInput(f"{path}: no search ran here, so there are no candidates")
+    with ResultStore(path / RESULTS, readonly=True) as store:
+        return _candidates(spec, store)
+
+
+def _candidates(spec: SweepSpec, store: ResultStore) -> pd.DataFrame:
+    from hill_sim.sweep.search.table import candidate_table  # late: it imports Optuna
+
+    return candidate_table(spec, store)
 
 
 def load_outcomes(path: Path | str) -> pd.DataFrame:

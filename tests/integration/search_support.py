@@ -61,7 +61,13 @@ def result_of(trial: Trial, stopped: int | None = None) -> TrialResult:
     if stopped:
         return TrialResult(trial, Outcome(trial.key, trial.twin().key, status="pruned"), epochs)
     outcome = Outcome(
-        trial.key, trial.twin().key, gain=gain, test_accuracy=0.8 + gain, negative_flips=trial.alpha / 10, churn=0.1
+        trial.key,
+        trial.twin().key,
+        gain=gain,
+        test_accuracy=0.8 + gain,
+        twin_test_accuracy=0.8,
+        negative_flips=trial.alpha / 10,
+        churn=0.1,
     )
     return TrialResult(trial, outcome, epochs, predictions=np.zeros(3, dtype=np.int64),
                        confidences=np.zeros(3, dtype=np.float32))  # fmt: skip

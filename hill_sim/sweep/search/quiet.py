@@ -17,6 +17,7 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            warnings.filterwarnings("ignore", message="PedAnovaImportanceEvaluator computes")  # says its target's sign
             yield
     finally:
         optuna.logging.set_verbosity(before)

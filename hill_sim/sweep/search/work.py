@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -72,6 +72,13 @@ class Proposals:
             params = [*params, *more[len(params) :]]  # what has been run stays, were Optuna to propose otherwise now
             store.set_meta({name: json.dumps({"params": params, "drawn": drawn})})
         return self._candidates(number, params)
+
+    def stored(self, store: ResultStore) -> Iterator[Candidate]:
+        """The candidates that have been proposed so far."""
+        for number in range(self.count):
+            if (text := store.meta(f"generation {number}")) is None:
+                return
+            yield from self._candidates(number, json.loads(text)["params"][: self._size_of(number)])
 
     def _size_of(self, number: int) -> int:
         return min(self.size, self.search.candidates - number * self.size)
