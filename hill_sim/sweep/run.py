@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 
 from hill_sim.engine.results import RunSet
-from hill_sim.errors import HillError, InvalidInput
+from hill_sim.errors import HillError, InvalidInput, Unavailable
 from hill_sim.sweep.commit import commit
 from hill_sim.sweep.executors import TrialEnded, choose
 from hill_sim.sweep.expand import Planned, expand
@@ -36,7 +36,7 @@ from hill_sim.sweep.spec import SweepSpec
 from hill_sim.sweep.store import ResultStore
 from hill_sim.sweep.trackers import Callback, Callbacks
 from hill_sim.sweep.work import FixedWork, Packer, Work
-from hill_sim.trial import Trial
+from hill_sim.trial import Options, Trial
 
 log = logging.getLogger(__name__)
 
@@ -180,11 +180,29 @@ def _resolved(planned: Sequence[Planned], pmax: int | str) -> dict[str, tuple[in
     from hill_sim.engine.planning import check_pmax, resolve_all  # late: torch, while the workers import it too
 
     check_pmax(pmax)
+    _check_data([item.trial for item in planned])
     trials = resolve_all([item.trial for item in planned])
     resolved: dict[Trial, Planned] = {}
     for item, trial in zip(planned, trials, strict=True):
         resolved.setdefault(trial, Planned(trial, item.case, item.label))
     return {trial.key: (position, item) for position, (trial, item) in enumerate(resolved.items())}
+
+
+def _check_data(trials: Sequence[Trial]) -> None:
+    """Raise Unavailable naming every task whose data are not here, not only the first."""
+    from hill_sim.tasks import load_task
+
+    missing: dict[str, Unavailable] = {}
+    for task, options in dict.fromkeys((trial.task, Options(trial.task_options)) for trial in trials):
+        try:
+            load_task(task, options)
+        except Unavailable as error:
+            missing.setdefault(task, error)
+    if len(missing) > 1:
+        raise Unavailable(
+            f"the data of {len(missing)} tasks are not here: {', '.join(missing)}; `hill-sim data list` shows what is, "
+            "`hill-sim data fetch TASK` gets it; to run without them, leave their cases out: --set 'cases=[...]'"
+        )
 
 
 @contextmanager
