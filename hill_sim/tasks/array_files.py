@@ -49,8 +49,12 @@ def kind_of(path: Path) -> str:
 
 def read_npz(path: Path, x: str, label: str, group: str | None, split: str | None) -> Samples:
     """Arrays of an .npz by their names."""
+    stream = bytes_stream(path)
+    if not zipfile.is_zipfile(stream):  # NumPy would take it for a pickle, and advise to trust it
+        raise damaged(path, "not a whole .npz of plain arrays (it is no zip archive); truncated or foreign?")
+    stream.seek(0)
     try:
-        with np.load(bytes_stream(path), allow_pickle=False) as archive:
+        with np.load(stream, allow_pickle=False) as archive:
             found = {}
             for name in (x, label, group, split):
                 if name is not None and name not in archive:

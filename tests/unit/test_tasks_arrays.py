@@ -159,7 +159,7 @@ miniature.table().to_parquet(PARQUET)
         ("t.csv", csv_with({"label@5": "once"}), {"group": "person"}, "label 3 has 1 samples, too few for 3 splits"),
         ("t.csv", csv_with(), {"hold_out": "groups", "features": ["a"]}, "'groups' needs the option group"),
         ("t.npz", npz(x=X, y=Y)[:-30], {}, "not a whole .npz of plain arrays"),
-        ("t.npz", b"no zip", {}, "not a whole .npz of plain arrays"),
+        ("t.npz", b"no zip", {}, "it is no zip archive"),
         ("t.npz", npz(x=X, labels=Y), {}, "array: unknown 'y' (allowed: labels, x)"),
         ("t.npz", npz(x=X, y=Y[:50]), {}, "labels have shape [50], allowed: [60]"),
         ("t.npz", npz(x=X[:, 0], y=Y), {}, "samples have shape [60] and type float64; allowed: [N, ...]"),
