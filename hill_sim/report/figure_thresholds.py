@@ -33,7 +33,8 @@ def conflict(
     """
     places, headings, bottom = places_of(users, kinds)
     made = figure(WIDTH, 1.3 + 0.345 * bottom)
-    axes = made.subplots(1, 3, sharey=True, width_ratios=[1.5, 1, 1])
+    known = bool(index["n"].any())  # older results have no index
+    axes = made.subplots(1, 2 + known, sharey=True, width_ratios=[1.5, 1, 1][: 2 + known])
     look = setting_colors(settings)
     offsets = (np.arange(len(settings)) - (len(settings) - 1) / 2) * min(0.27, 0.7 / max(len(settings), 1))
     last = float(thresholds["last"].max())
@@ -44,14 +45,14 @@ def conflict(
         ax.tick_params(left=False)
         for side in ("left", "right", "top"):
             ax.spines[side].set_visible(False)
-    first, chance, conflicts = axes
+    first, chance = axes[:2]
     first.axvline(1.05 * last, color=MUTED, linewidth=1.0, linestyle=(0, (3, 2)))
     for setting, offset in zip(settings, offsets, strict=True):
         color, marker = look[setting]
         rows = thresholds[(thresholds["setting"] == setting) & thresholds["user"].isin(list(places))]
         for row in rows[rows["n"] > 0].itertuples(index=False):
             _crossing(first, row, places[row.user] + offset, color, marker, never)
-        for ax, table in ((chance, downside), (conflicts, index)):
+        for ax, table in zip(axes[1:], (downside, index), strict=False):
             part = table[(table["setting"] == setting) & table["user"].isin(list(places)) & table["iqm"].notna()]
             for row in part.itertuples(index=False):
                 y = places[row.user] + offset
@@ -65,10 +66,12 @@ def conflict(
     chance.set_xlim(-3, 103)
     chance.set_title(f"chance to lose > {eps:g} point")
     chance.set_xlabel("% of trials", color=MUTED, fontsize=9)
-    zero_line(conflicts, vertical=True)
-    conflicts.set_xlim(-1.08, 1.08)
-    conflicts.set_title("conflict of successive edits")
-    conflicts.set_xticks([-1, 0, 1], ["−1\nthe same again", "0\nunrelated", "1\nthe opposite"])
+    if known:
+        conflicts = axes[2]
+        zero_line(conflicts, vertical=True)
+        conflicts.set_xlim(-1.08, 1.08)
+        conflicts.set_title("conflict of successive edits")
+        conflicts.set_xticks([-1, 0, 1], ["−1\nthe same again", "0\nunrelated", "1\nthe opposite"])
     first.set_yticks(list(places.values()), [user[:26] for user in places], color=INK, fontsize=10.5)
     headings_of(first, headings)
     legend(made, settings, "Estimate over seeds, with its 95 % interval", verdict=False)
