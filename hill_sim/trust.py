@@ -97,6 +97,8 @@ class Gradient:
 class Twin:
     """Shrinks where the validation loss is worse than the twin's, and recovers where it is better.
 
+    The defaults are the best of what was tried (docs/trust.md).
+
     Attributes:
         factor: what trust is multiplied by where it is worse, in (0, 1).
         recover: what it is multiplied by where it is better, >= 1, up to the 1 that it began with.
@@ -108,12 +110,12 @@ class Twin:
         every: judge at each `interaction` after the first, or after each `epoch` since the first.
     """
 
-    factor: float = 0.25
-    recover: float = 4.0
+    factor: float = 0.5
+    recover: float = 2.0
     floor: float = 0.0
     per: Literal["trial", "class", "gesture"] = "trial"
     evidence: float = 0.0
-    every: Literal["interaction", "epoch"] = "interaction"
+    every: Literal["interaction", "epoch"] = "epoch"
 
     _CHOICES: ClassVar = {"per": ("trial", "class", "gesture"), "every": ("interaction", "epoch")}
 

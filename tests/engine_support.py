@@ -63,15 +63,15 @@ def mixture(**changes: Any) -> list[Trial]:
         {"trust": {"rule": "step", "over": 3}, "interactions": (2, 3), "objective": "paper"},
         {"trust": "gradient", "policy": "swap"},
         {"trust": "gradient", "objective": "hill-samples"},
-        {"trust": "twin", "policy": "merge_distinct", "alpha": 0.9},
+        {"trust": {"rule": "twin", "every": "interaction"}, "policy": "merge_distinct", "alpha": 0.9},
         {
-            "trust": {"rule": "twin", "per": "class"},
+            "trust": {"rule": "twin", "per": "class", "every": "interaction"},
             "policy": "merge_distinct",
             "alpha": 0.9,
             "interactions": (1, 3, 4),
         },
         {"trust": {"rule": "twin", "every": "epoch", "per": "gesture"}, "policy": "swap", "interactions": (1, 4)},
-        {"trust": {"rule": "twin", "every": "epoch"}, "policy": "swap", "interactions": (1, 4), "epochs": 7},
+        {"trust": "twin", "policy": "swap", "interactions": (1, 4), "epochs": 7},
     ]
     return [small(**{**kind, **changes}) for kind in kinds]
 

@@ -19,6 +19,7 @@ from hill_sim.report.overfitting import overfitting_sections
 from hill_sim.report.search import Found, search_sections
 from hill_sim.report.section import Section
 from hill_sim.report.sensitivity import sensitivity_sections
+from hill_sim.report.section_trust import trust_section
 from hill_sim.report.study import Study
 from hill_sim.report.variability import variability_sections
 from hill_sim.report.whom import classes, groups
@@ -51,6 +52,7 @@ def _comparison(study: Study) -> Iterator[Section]:
         yield _latent_space(study, scenes)
     yield from (found for section in (classes, groups, flips, bias, fit) if (found := section(study)) is not None)
     yield from overfitting_sections(study)
+    yield from trust_section(study)
     yield from _training(study)
 
 

@@ -11,7 +11,9 @@ from hill_sim.errors import InvalidInput
 from hill_sim.trial import Trial
 
 TRIAL_FIELDS = tuple(f.name for f in fields(Trial))
-NESTED = ("task_options", "model_options", "policy_options", "user", "view", "objective")
+NESTED = ("task_options", "model_options", "policy_options", "user", "view", "objective", "trust")
+NAMED = {"objective": "preset", "trust": "rule"}
+"""Fields that are a name or a mapping, and the option of the mapping that holds the name."""
 
 
 def check_place(place: str) -> None:
@@ -32,8 +34,8 @@ def put(fields: Mapping[str, Any], place: str, value: Any) -> dict[str, Any]:
     if not dot:
         return {**fields, head: value}
     inner = fields.get(head, {})
-    if head == "objective" and isinstance(inner, str):
-        inner = {"preset": inner}
+    if head in NAMED and isinstance(inner, str):
+        inner = {NAMED[head]: inner}
     if not isinstance(inner, Mapping):
         raise InvalidInput(f"{head}: {inner!r} is not a mapping, so {place} cannot be set")
     return {**fields, head: {**inner, inside: value}}

@@ -261,7 +261,8 @@ CASES: list[dict[str, Any]] = [
     {"trust": {"rule": "step", "steps": 2, "over": 2}, "objective": "paper"},
     {"trust": "gradient", "policy": "swap"},
     {"trust": {"rule": "gradient", "smoothing": 0.0}, "objective": "paper", "policy": "merge_distinct"},
-    {"trust": "twin", "policy": "merge_distinct", "alpha": 0.9, "epochs": 5, "interactions": (1, 2, 4)},
+    {"trust": {"rule": "twin", "every": "interaction"}, "policy": "swap", "epochs": 5, "interactions": (1, 2, 4)},
+    {"trust": "twin", "policy": "merge_distinct", "alpha": 0.9, "epochs": 4},
     {"trust": {"rule": "twin", "per": "class", "every": "epoch", "evidence": 0.5}, "alpha": 0.9, "epochs": 4},
     {"trust": {"rule": "twin", "per": "gesture", "floor": 0.1, "factor": 0.5}, "policy": "swap", "objective": "paper"},
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,26 +89,33 @@ def judged(rule: Twin, trust: list[float], worse: list[float], touched: list[boo
     return rule.judge(np.array(trust), losses + worse, losses, LABELS, marks).tolist()
 
 
+QUARTER = Twin(factor=0.25, recover=4.0)
+
+
 def test_twin_trust_shrinks_recovers_and_is_bounded() -> None:
     worse, better = [0.1] * 6, [-0.1] * 6
-    assert judged(Twin(), [1.0, 1.0], worse) == [0.25, 0.25]
-    assert judged(Twin(), [0.25, 0.0625], better) == [1.0, 0.25]
-    assert judged(Twin(), [1.0, 0.9], better) == [1.0, 1.0]
-    assert judged(Twin(floor=0.1), [0.2, 1.0], worse) == [0.1, 0.25]
-    assert judged(Twin(recover=1.0), [0.25, 0.5], better) == [0.25, 0.5]
-    assert judged(Twin(), [0.25, 0.5], [0.0] * 6) == [0.25, 0.5]
+    assert judged(QUARTER, [1.0, 1.0], worse) == [0.25, 0.25]
+    assert judged(QUARTER, [0.25, 0.0625], better) == [1.0, 0.25]
+    assert judged(QUARTER, [1.0, 0.9], better) == [1.0, 1.0]
+    assert judged(replace(QUARTER, floor=0.1), [0.2, 1.0], worse) == [0.1, 0.25]
+    assert judged(replace(QUARTER, recover=1.0), [0.25, 0.5], better) == [0.25, 0.5]
+    assert judged(QUARTER, [0.25, 0.5], [0.0] * 6) == [0.25, 0.5]
 
 
 def test_per_class_each_class_is_judged_by_its_own_samples() -> None:
     one_each = [0.3, 0.3, 0.3, -0.1, -0.1, -0.1]
-    assert judged(Twin(per="trial"), [0.5, 0.5], one_each) == [0.125, 0.125]
-    assert judged(Twin(per="class"), [0.5, 0.2], one_each) == [0.125, 0.8]
-    assert judged(Twin(per="class"), [0.5, 0.2, 0.4], one_each) == [0.125, 0.8, 0.1]  # class 2 has no sample
+    assert judged(replace(QUARTER, per="trial"), [0.5, 0.5], one_each) == [0.125, 0.125]
+    assert judged(replace(QUARTER, per="class"), [0.5, 0.2], one_each) == [0.125, 0.8]
+    assert judged(replace(QUARTER, per="class"), [0.5, 0.2, 0.4], one_each) == [
+        0.125,
+        0.8,
+        0.1,
+    ]  # class 2 has no sample
 
 
 def test_per_gesture_the_verdict_falls_on_the_classes_that_were_touched() -> None:
-    assert judged(Twin(per="gesture"), [1.0, 1.0], [0.1] * 6, [False, True]) == [1.0, 0.25]
-    assert judged(Twin(per="gesture"), [0.5, 0.5], [-0.1] * 6, [False, True]) == [0.5, 1.0]
+    assert judged(replace(QUARTER, per="gesture"), [1.0, 1.0], [0.1] * 6, [False, True]) == [1.0, 0.25]
+    assert judged(replace(QUARTER, per="gesture"), [0.5, 0.5], [-0.1] * 6, [False, True]) == [0.5, 1.0]
 
 
 @settings(max_examples=100)
