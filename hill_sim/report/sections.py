@@ -18,8 +18,8 @@ from hill_sim.report.measured import bias, fit, flips
 from hill_sim.report.overfitting import overfitting_sections
 from hill_sim.report.search import Found, search_sections
 from hill_sim.report.section import Section
-from hill_sim.report.sensitivity import sensitivity_sections
 from hill_sim.report.section_trust import trust_section
+from hill_sim.report.sensitivity import sensitivity_sections
 from hill_sim.report.study import Study
 from hill_sim.report.variability import variability_sections
 from hill_sim.report.whom import classes, groups
