@@ -8,16 +8,19 @@ CHECKED := hill_sim strategies tests requirements $(wildcard setup.py)
 export OMP_NUM_THREADS := 1
 export MPLBACKEND := Agg
 
-.PHONY: help demo test fast lint bench sanitize cuda base dev clean
+.PHONY: help demo test test-faults fast lint bench sanitize cuda base dev clean
 
 help: ## what can be made
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: base ## the quickstart: simulated users on real digits, to a report
 	@.venv/bin/hill-sim sweep experiments/quickstart.yaml --report
 
 test: lint ## everything: ruff, mypy, the import contract, all tests
 	@$(PY) -m pytest -n $${HILL_SIM_TEST_WORKERS:-2} --dist loadfile
+
+test-faults: dev ## the fault tests in full: processes killed, disks full, clusters broken; half an hour
+	@HILL_SIM_FAULTS=full $(PY) -m pytest tests/faults -m faults
 
 fast: dev ## the edit loop: the quick tests only
 	@$(PY) -m pytest -n $${HILL_SIM_TEST_WORKERS:-2} --dist loadfile -m "not slow and not browser and not cuda and not faults"
@@ -28,9 +31,10 @@ lint: dev ## ruff, mypy, the import contract
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports
 
-bench: base ## kernels and engine against their baselines, on this machine
+bench: base ## kernels, engine and sweeps against their baselines, on this machine
 	@.venv/bin/hill-sim bench kernels
 	@.venv/bin/hill-sim bench engine
+	@.venv/bin/hill-sim bench sweep
 
 sanitize: ## the C++ kernels under AddressSanitizer and UBSan
 	@csrc/tests/sanitize.sh

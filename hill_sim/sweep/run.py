@@ -5,8 +5,10 @@ Kill it whenever; the same command goes on where it stopped, and the final table
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import shutil
 import signal
 import sqlite3
@@ -120,9 +122,9 @@ def run_sweep(
         work_of, trials = _opener(spec, pmax)
         values = None if (path / RESULTS).exists() else chosen(trials, device, backend)
         with (
+            _named_disk_errors(path),
             RunFolder.claim(path, spec),
             logbook(path),
-            _named_database_errors(path),
             ResultStore(path / RESULTS) as store,
         ):
             stored = json.loads(store.meta("pinned") or "null")
@@ -227,8 +229,13 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _named_database_errors(path: Path) -> Iterator[None]:
+def _named_disk_errors(path: Path) -> Iterator[None]:
+    """A disk that is full, read-only or broken is one line, whatever met it first."""
     try:
         yield
     except sqlite3.Error as error:
         raise HillError(f"{path / RESULTS}: cannot be written: {error}; what was stored stays") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+            raise
+        raise HillError(f"{path}: cannot be written: {os.strerror(error.errno)}; what was stored stays") from None
