@@ -47,7 +47,7 @@ def start(spec: Path, out: Path, *arguments: str, workers: int = 2) -> subproces
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | None, seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | None, seconds: float = 300) -> None:
     """Until something is seen; the process may not end before."""
     deadline = time.monotonic() + seconds
     while not condition():

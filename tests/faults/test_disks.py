@@ -27,11 +27,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 600 KB."""
+    """A real file system of 1 MB: room for half of the sweep."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(disk)], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=1000k", "tmpfs", str(disk)], capture_output=True, text=True
     )
     if mounted.returncode:
         pytest.skip(f"cannot mount a small disk here: {mounted.stderr.strip()}")
@@ -93,7 +93,8 @@ def test_a_second_driver_is_refused_by_name_and_the_first_goes_on(
     seen = capsys.readouterr().out
     code = main(["sweep", str(folder), "--no-report", "--workers", "1"])
     refusal = capsys.readouterr().err
-    assert first.wait(timeout=300) == 0
+    first.communicate(timeout=300)
+    assert first.returncode == 0
     assert code == 2
     assert f"another hill-sim (process {first.pid} on " in refusal
     assert f"running (process {first.pid} on " in seen

@@ -73,6 +73,7 @@ def workers() -> list[int]:
     return found
 
 
+@full
 def test_kill_9_of_a_ray_worker_changes_nothing(tmp_path: Path, whole: Path) -> None:
     def kill() -> None:
         wait_for(lambda: bool(workers()), None)

@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,10 +60,13 @@ class RayWorkers:
         except ImportError:
             raise Unavailable("executor: ray is not installed; pip install 'hill-sim[ray]'") from None
         self._ray, self._options = ray, options
+        self._task: Any = None
         self._staged: tempfile.TemporaryDirectory[str] | None = None
         environment: dict[str, Any] = {"env_vars": dict(ONE_THREAD)}
         if "HILL_SIM_DATA" in os.environ:
             environment["env_vars"]["HILL_SIM_DATA"] = os.environ["HILL_SIM_DATA"]
+        if address is not None:
+            _check_reachable(address)
         here: dict[str, Any] = {}
         if address is None:
             self._folder: str | None = os.getcwd()
@@ -81,7 +85,8 @@ class RayWorkers:
                 log_to_driver=True,
                 **here,
             )
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except Exception as error:  # of any kind, a bare Exception too
+            self.close()
             reason = str(error).strip().splitlines()[0]
             raise Unavailable(f"ray_address: no Ray cluster at {address or 'this machine'}: {reason}") from None
         has = ray.cluster_resources()
@@ -146,6 +151,17 @@ class RayWorkers:
         if self._staged is not None:
             self._staged.cleanup()
             self._staged = None
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself waits for minutes for a cluster that is not there."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdigit():
+        return  # "auto"
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise Unavailable(f"ray_address: no Ray cluster at {address}: {error.strerror or error}") from None
 
 
 def _task(trials: list[Trial], options: Mapping[str, Any], folder: str | None, versions: Mapping[str, str]) -> Any:
