@@ -47,13 +47,13 @@ def heat_maps(rows: Sequence[Row], xlabel: str, ylabel: str) -> Figure:
     """Rows of panels. Orange is worse and blue better, whatever the measure; every row has its own scale."""
     tallest = [max(len(panel.rows) for panel in row.panels) for row in rows]
     wide = max(len(row.panels) for row in rows)
-    long_ticks = max(len(name) for row in rows for panel in row.panels for _, name in panel.columns) > 9
+    long_ticks = any(_turned(panel, wide) for row in rows for panel in row.panels)
     made = figure(WIDTH, 0.35 + sum(1.05 + 0.55 * long_ticks + 0.34 * n for n in tallest))
     grid = made.subplots(len(rows), wide, squeeze=False, sharey="row", height_ratios=[n + 2 for n in tallest])
     for axes, row in zip(grid, rows, strict=True):
         largest = max([0.5, *(panel.table["iqm"].abs().max() for panel in row.panels if panel.table["n"].any())])
         for ax, panel in zip(axes, row.panels, strict=False):
-            _draw(ax, panel, largest, row.good)
+            _draw(ax, panel, largest, row.good, _turned(panel, wide))
         for ax in axes[len(row.panels) :]:
             ax.set_axis_off()
         _bar(made, axes, row.label, largest, row.good)
@@ -63,7 +63,12 @@ def heat_maps(rows: Sequence[Row], xlabel: str, ylabel: str) -> Figure:
     return made
 
 
-def _draw(ax: Axes, panel: HeatMap, largest: float, good: int) -> None:
+def _turned(panel: HeatMap, wide: int) -> bool:
+    """Whether the columns' names would run into each other: a panel row has room for about 100 letters."""
+    return wide * len(panel.columns) * (2 + max(len(_short(name)) for _, name in panel.columns)) > 100
+
+
+def _draw(ax: Axes, panel: HeatMap, largest: float, good: int, turned: bool) -> None:
     place = {value: i for i, (value, _) in enumerate(panel.rows)}
     across = {value: i for i, (value, _) in enumerate(panel.columns)}
     cells = np.full((len(place), len(across)), np.nan)
@@ -83,7 +88,6 @@ def _draw(ax: Axes, panel: HeatMap, largest: float, good: int) -> None:
         color = "white" if abs(value) > 0.6 * largest else INK
         ax.text(x + 0.5, y + 0.5, points(value), ha="center", va="center", fontsize=9, color=color, fontweight="bold")
     names = [name for _, name in panel.columns]
-    turned = max(map(len, names)) > 9
     ax.set_xticks(np.arange(len(names)) + 0.5, [_short(name) for name in names], rotation=30 if turned else 0,
                   ha="right" if turned else "center", fontsize=9.5)  # fmt: skip
     ax.set_yticks(np.arange(len(place)) + 0.5, [_short(name) for _, name in panel.rows], rotation=0, color=INK)

@@ -25,11 +25,11 @@ def sobol(table: pd.DataFrame, users: Sequence[str], measures: dict[str, str], p
     made = figure(WIDTH, 0.9 + len(users) * (0.75 + 0.36 * len(parameters)))
     grid = made.subplots(len(users), len(measures), sharex=True, sharey=True, squeeze=False)
     look = setting_colors(list(ORDERS))
-    for axes, user in zip(grid, users, strict=True):
+    for number, (axes, user) in enumerate(zip(grid, users, strict=True)):
         for ax, (measure, title) in zip(axes, measures.items(), strict=True):
             part = table[(table["user"] == user) & (table["measure"] == measure)]
             _panel(ax, part, parameters, look)
-            if axes is grid[0]:
+            if number == 0:
                 ax.set_title(title, fontsize=10.5)
             ax.tick_params(axis="y", labelcolor=INK, labelsize=10.5)
         axes[0].set_ylabel(user if len(user) <= 20 else user[:19] + "…", color=INK, fontweight="bold")
