@@ -66,6 +66,7 @@ class Sweep:
         plan: print what would run, and stop.
         report: write report.html at the end.
         retry_failed: run trials again that failed before.
+        extend: go on in a folder that holds a part of this sweep: fewer seeds, values, users or candidates.
         executor: local, or ray (pip install 'hill-sim[ray]').
         ray_address: of a running Ray cluster, e.g. auto or ray-head:6379; Ray is started here if not given.
         gpus_per_worker: share of a GPU that each Ray worker holds, e.g. 0.25.
@@ -84,6 +85,7 @@ class Sweep:
     plan: bool = False
     report: bool = True
     retry_failed: bool = False
+    extend: bool = False
     executor: Literal["local", "ray"] = "local"
     ray_address: str | None = None
     gpus_per_worker: float = 0.0

@@ -33,6 +33,7 @@ def main(given: Sweep) -> int:
         device=given.device,
         backend=given.backend,
         retry_failed=given.retry_failed,
+        extend=given.extend,
         executor=given.executor,
         ray_address=given.ray_address,
         gpus_per_worker=given.gpus_per_worker,

@@ -26,6 +26,7 @@ from hill_sim.config import dump_yaml, load_yaml, validated
 from hill_sim.engine.results import RunSet
 from hill_sim.errors import InvalidInput, Unavailable
 from hill_sim.sweep.expand import expand
+from hill_sim.sweep.extend import only_adds
 from hill_sim.sweep.spec import SweepSpec
 from hill_sim.sweep.store import ResultStore
 from hill_sim.sweep.table import outcomes_table
@@ -42,14 +43,17 @@ class RunFolder:
         self._lock = lock
 
     @classmethod
-    def claim(cls, path: Path, spec: SweepSpec) -> RunFolder:
+    def claim(cls, path: Path, spec: SweepSpec, *, extend: bool = False) -> RunFolder:
         """Make the folder for `spec`, or enter the one that already holds exactly this sweep.
+
+        Args:
+            extend: the folder may also hold a part of this sweep; from now on it holds the whole.
 
         Raises:
             InvalidInput: the folder holds something else; nothing in it has been touched.
             Unavailable: another driver is writing there.
         """
-        check(path, spec)
+        check(path, spec, extend=extend)
         try:
             path.mkdir(parents=True, exist_ok=True)
             lock = (path / LOCK).open("a+", encoding="utf-8")
@@ -65,7 +69,7 @@ class RunFolder:
         lock.truncate(0)
         lock.write(f"{os.getpid()} on {platform.node()}")
         lock.flush()
-        if not (path / SPEC).exists():
+        if extend or not (path / SPEC).exists():
             write_atomically(path / SPEC, (_HEADER + dump_yaml(spec.resolved())).encode())
         return cls(path, lock)
 
@@ -94,8 +98,8 @@ def writer(path: Path) -> str | None:
     return holder if held else None
 
 
-def check(path: Path, spec: SweepSpec) -> None:
-    """Raise InvalidInput unless `path` is free for `spec` or holds it already. Reads only."""
+def check(path: Path, spec: SweepSpec, *, extend: bool = False) -> None:
+    """Raise InvalidInput unless `path` is free for `spec`, holds it already, or (`extend`) a part of it. Reads only."""
     if path.exists() and not path.is_dir():
         raise InvalidInput(f"{path}: is a file, not a folder for results")
     if not path.exists():
@@ -112,7 +116,13 @@ def check(path: Path, spec: SweepSpec) -> None:
     there = load_yaml(path / SPEC)
     here = spec.resolved()
     if difference := first_difference(there, here):
-        raise InvalidInput(f"{path}: holds another sweep: {difference}; choose another --out")
+        adds = only_adds(read_spec(path), spec)
+        if adds and extend:
+            return
+        ways = "--extend runs what is new, or " if adds else ""
+        if extend:
+            ways = "it does not only add, so --extend is no way; "
+        raise InvalidInput(f"{path}: holds another sweep: {difference}; {ways}choose another --out")
 
 
 def first_difference(there: Any, here: Any, place: str = "") -> str:

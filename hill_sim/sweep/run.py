@@ -80,6 +80,7 @@ def run_sweep(
     backend: str = "auto",
     pmax: int | str = "auto",
     retry_failed: bool = False,
+    extend: bool = False,
     progress: bool = True,
     executor: str = "local",
     ray_address: str | None = None,
@@ -96,6 +97,8 @@ def run_sweep(
         device, backend, pmax: of `simulate`. What "auto" comes to, for the loss kernels too, is pinned by the first
             call: a sweep resumed with others would mix results that differ in the last bits.
         retry_failed: run trials again that failed before.
+        extend: the folder may hold a part of this sweep (fewer seeds, values, users, candidates), which then goes on as
+            the whole.
         progress: a bar on stderr if that is a terminal, else a line now and then.
         executor: "local", or "ray" (then `workers` "auto" is one for each CPU of the cluster).
         ray_address: of a running cluster; None starts Ray on this machine.
@@ -109,7 +112,7 @@ def run_sweep(
         KeyboardInterrupt: Ctrl-C twice; what was stored stays.
     """
     path, began = Path(folder), time.monotonic()
-    check(path, spec)
+    check(path, spec, extend=extend)
     check_device(device)
     if retry_failed and spec.search and spec.search.adaptive:
         raise InvalidInput("retry_failed: not in this search: later candidates were proposed knowing what failed")
@@ -123,7 +126,7 @@ def run_sweep(
         values = None if (path / RESULTS).exists() else chosen(trials, device, backend)
         with (
             _named_disk_errors(path),
-            RunFolder.claim(path, spec),
+            RunFolder.claim(path, spec, extend=extend),
             logbook(path),
             ResultStore(path / RESULTS) as store,
         ):
@@ -174,7 +177,12 @@ def _opener(spec: SweepSpec, pmax: int | str) -> tuple[Callable[[ResultStore, Pa
         first = [item.trial for item in proposals.first()]
         return lambda store, pack, path: SearchWork(proposals, store, LocalStudy.open(path, spec), pack), first
     places = _resolved(expand(spec), pmax)
-    return lambda store, pack, path: FixedWork(places, store.finished(), pack), [i.trial for _, i in places.values()]
+
+    def fixed(store: ResultStore, pack: Packer, path: Path) -> Work:
+        store.arrange(places)
+        return FixedWork(places, store.finished(), pack)
+
+    return fixed, [item.trial for _, item in places.values()]
 
 
 def _resolved(planned: Sequence[Planned], pmax: int | str) -> dict[str, tuple[int, Planned]]:

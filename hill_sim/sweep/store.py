@@ -176,6 +176,20 @@ class ResultStore:
         row = self._db.execute("SELECT finished, trials, seconds FROM batches ORDER BY number DESC LIMIT 1").fetchone()
         return dict(zip(("finished", "trials", "seconds"), row, strict=True)) if row else None
 
+    def arrange(self, places: Mapping[str, tuple[int, Planned]]) -> None:
+        """Give stored trials the places and names that they have in a sweep which has been extended since."""
+        rows = self._db.execute("SELECT key, position, case_name, label FROM trials").fetchall()
+        moved = []
+        for key, *was in rows:
+            if key in places:
+                position, item = places[key]
+                if was != [position, item.case, item.label]:
+                    moved.append((position, item.case, item.label, key))
+        if moved:
+            self._db.execute("BEGIN IMMEDIATE")
+            with self._db:
+                self._db.executemany("UPDATE trials SET position = ?, case_name = ?, label = ? WHERE key = ?", moved)
+
     def outcomes(self) -> Iterator[tuple[str, Outcome]]:
         """Key and outcome of every finished trial, in no order, one at a time."""
         for key, outcome in self._db.execute("SELECT key, outcome FROM trials"):

@@ -42,19 +42,18 @@ class Study:
 
     def _open(self) -> int:
         try:
-            return self.storage.get_study_id_from_name(self._spec.name)
+            there = self.storage.get_study_id_from_name(self._spec.name)
         except KeyError:
             pass
+        else:
+            if self.storage.get_study_user_attrs(there).get("hill_sim") != self._spec.resolved():  # extended since
+                self.storage.set_study_user_attr(there, "hill_sim", self._spec.resolved())
+            return there
         directions = [objective.direction for objective in self._search.objectives]
         study = optuna.create_study(storage=self.storage, study_name=self._spec.name, directions=directions)
         study.set_metric_names([objective.name for objective in self._search.objectives])
         study.set_user_attr("hill_sim", self._spec.resolved())
         return self.storage.get_study_id_from_name(self._spec.name)
-
-    @property
-    def spec(self) -> Any:
-        """What the study says that it searches; None if it is somebody else's."""
-        return self.storage.get_study_user_attrs(self.id).get("hill_sim")
 
     def begin(self, candidates: Sequence[Candidate], attributes: Mapping[str, Any] | None = None) -> None:
         """Record candidates as running, those that are not recorded yet, in the order of their numbers."""
