@@ -30,7 +30,7 @@ def map_sections(study: Study) -> Iterator[Section]:
     place = second_parameter(study)
     if place:
         yield _parameter_map(study, place)
-    elif len(study.settings) >= MANY_SETTINGS:
+    elif len(study.settings) >= MANY_SETTINGS and study.trials.groupby("user")["setting"].nunique().max() > 1:
         yield _setting_map(study)
 
 
@@ -114,8 +114,11 @@ def _parameter_cells(table: pd.DataFrame, user: str, name: str) -> Table:
 
 def _setting_map(study: Study) -> Section:
     table = setting_table(study).rename(columns={"setting": "row", "user": "column"})
-    shown = study.settings[:MOST_ROWS]
-    settings, users = [(s, s) for s in shown], [(u, u) for u in study.users]
+    tried = table.groupby("column")["row"].nunique()
+    compared = [user for user in study.users if tried.get(user, 0) > 1]  # a user of one setting compares nothing
+    there = set(table.loc[table["column"].isin(compared), "row"])
+    shown = [setting for setting in study.settings if setting in there][:MOST_ROWS]
+    settings, users = [(s, s) for s in shown], [(u, u) for u in compared]
     rows = [
         Row(title, [HeatMap(title, table[table["measure"] == measure], settings, users)], good)
         for measure, (title, good) in MEASURES.items()
@@ -127,7 +130,7 @@ def _setting_map(study: Study) -> Section:
         "Orange is worse, blue better; a number stands where the 95 % interval excludes 0.",
         f"Heat maps of {', '.join(title for title, _ in MEASURES.values())}, settings by users.",
         lambda: heat_maps(rows, "", ""),
-        details=[("Every number with its interval", [_setting_cells(table, m, shown, study.users) for m in MEASURES])],
+        details=[("Every number with its interval", [_setting_cells(table, m, shown, compared) for m in MEASURES])],
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from miniature import installed
 
+from hill_sim import simulate
 from hill_sim.cli.listing import EXPERIMENTS, experiments
 from hill_sim.errors import Unavailable
 from hill_sim.report import write_report
@@ -56,7 +57,7 @@ def test_a_tiny_cut_runs_and_makes_its_report(name: str, tmp_path: Path) -> None
     overrides = CUT.get(name, ["seeds=1"])
     spec = read_sweep(EXPERIMENTS / f"{name}.yaml", budget="small", overrides=overrides)
     with installed(tmp_path / "data"):
-        summary = run_sweep(spec, tmp_path / "run", workers=1, progress=False)
+        summary = run_sweep(spec, tmp_path / "run", simulate=simulate, progress=False)
         assert not summary.failed
         page = write_report(tmp_path / "run").read_text()
     assert spec.question in page
