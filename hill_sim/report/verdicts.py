@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,21 +55,28 @@ class Verdict:
 
 
 def verdicts(study: Study, setting: str) -> list[Verdict]:
-    """One verdict per user of the setting, in the order of the report.
+    """`judge` of the users of the setting, in the order of the report."""
+    return judge(study.overall[study.overall["setting"] == setting], study.users)
+
+
+def judge(table: pd.DataFrame, users: Sequence[str]) -> list[Verdict]:
+    """One verdict per user of one setting, in the order of `users`.
 
     *Helps*: the interval lies above 0 against the twin and against every control, and so says the signed-rank test: of
     its p-values the largest counts, corrected (Holm) for the number of users. *Harms*: interval and corrected test lie
     below 0 against the twin. A control is never said to help: beating the twin is what it is there to expose. Nothing
     is said of fewer than `ENOUGH_SEEDS` seeds; of five the test can prove nothing (p >= 0.06).
+
+    Args:
+        table: setting, kind, user and the columns of `compare`, one row a user and reference; in points.
     """
-    table = study.overall[study.overall["setting"] == setting]
     rows = {(row.user, row.against): row for row in table.itertuples(index=False)}
-    users = [user for user in study.users if (user, "twin") in rows]
+    users = [user for user in users if (user, "twin") in rows]
     against = {user: {name: rows.get((user, name)) for name in REFERENCES} for user in users}
-    judged = [user for user in users if study.kinds[user] != "control"]
+    judged = [user for user in users if rows[user, "twin"].kind != "control"]
     largest = [max((row.p for row in _compared(against[user]).values() if row.n), default=math.nan) for user in judged]
     joint = dict(zip(judged, holm(np.array(largest, dtype=float)), strict=True))
-    return [_verdict(user, study.kinds[user], setting, against[user], joint.get(user, math.nan)) for user in users]
+    return [_verdict(user, against[user], joint.get(user, math.nan)) for user in users]
 
 
 def _compared(against: dict[str, Any]) -> dict[str, Any]:
@@ -76,8 +84,9 @@ def _compared(against: dict[str, Any]) -> dict[str, Any]:
     return {name: row for name, row in against.items() if row is not None and "itself" not in row.note}
 
 
-def _verdict(user: str, kind: str, setting: str, against: dict[str, Any], joint: float) -> Verdict:
+def _verdict(user: str, against: dict[str, Any], joint: float) -> Verdict:
     twin = against["twin"]
+    kind, setting = twin.kind, twin.setting
     compared = {name: row for name, row in _compared(against).items() if name != "twin"}
     missing = tuple(name for name, row in compared.items() if row.n == 0)
     unbeaten = tuple(name for name, row in compared.items() if row.n > 0 and proven(row) <= 0)
