@@ -8,7 +8,7 @@ CHECKED := hill_sim strategies tests requirements $(wildcard setup.py)
 export OMP_NUM_THREADS := 1
 export MPLBACKEND := Agg
 
-.PHONY: help demo test test-faults fast lint bench sanitize cuda base dev clean
+.PHONY: help demo test test-faults fast lint bench sanitize cuda findings base dev clean
 
 help: ## what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,10 @@ sanitize: ## the C++ kernels under AddressSanitizer and UBSan
 
 cuda: dev ## compile the CUDA kernels and report registers and spills; needs nvcc, no GPU
 	@$(PY) csrc/cuda/report.py
+
+findings: base ## every experiment at full size (hours; data: docs/tasks.md), then docs/findings.md from the results
+	@$(PY) -m docs.findings.sweeps
+	@$(PY) -m docs.findings.write
 
 base: ## .venv with what hill-sim needs to run
 	@requirements/install.sh base
