@@ -30,6 +30,8 @@ RULES = """\
 """
 SAYS = {"helps": "helps", "harms": "harms", "gains": "gains", "unproven": "gains", "same": "is the twin itself"}
 MOST = 4
+LITTLE = 0.25
+"""A share of the variance below which something is said to matter little, if its whole interval lies there."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,11 @@ def who_helps(by_task: dict[str, list[Verdict]]) -> Answer:
     if not found:
         closest = [max(some, key=lambda v: v.twin.iqm) for v in [by_task] for some in _users(by_task).values() if some]
         best = max(closest, key=lambda v: v.twin.iqm, default=None)
-        near = f" Closest comes `{best.user}` with {number(best.twin)}: {SAYS.get(best.word, 'cannot tell')}." if best else ""
+        near = (
+            f" Closest comes `{best.user}` with {number(best.twin)}: {SAYS.get(best.word, 'cannot tell')}."
+            if best
+            else ""
+        )
         return Answer(f"No simulated user helps beyond all controls on any of {_tasks(by_task)}.{near}", told=False)
     return Answer(_sentence(found, "help", by_task))
 
@@ -198,12 +204,16 @@ def for_whom(parts: pd.DataFrame) -> list[Answer]:
     """The class or group that loses most for certain, per task, under users other than controls."""
     said = []
     users = parts[parts["kind"] != "control"]
-    for (task, part), rows in users.groupby(["task", "part"], sort=False):
+    for (task, part), rows in sorted(
+        users.groupby(["task", "part"], sort=False), key=lambda item: item[0][1] != "group"
+    ):
         noun = "classes" if part == "class" else "groups"
         lost = [row for row in rows.sort_values("iqm").itertuples(index=False) if proven(row) < 0]
         gained = [row for row in rows.sort_values("iqm", ascending=False).itertuples(index=False) if proven(row) > 0]
         if not lost and not gained:
-            said.append(Answer(f"On {task} no change of one of the {noun} is beyond doubt ({seeds(rows)}).", told=False))
+            said.append(
+                Answer(f"On {task} no change of one of the {noun} is beyond doubt ({seeds(rows)}).", told=False)
+            )
             continue
         worst = {row.name: row for row in reversed(lost)}
         hit = sorted(worst.values(), key=lambda row: row.iqm)[:2]
@@ -221,26 +231,26 @@ def _named(row: Any) -> str:
     return f"{row.name} ({int(row.size)} test samples)"
 
 
-def change_of(measures: pd.DataFrame, measure: str, what: str, good: int) -> list[Answer]:
-    """Per task: who moves a measure for certain, in which direction."""
-    said = []
-    rows = measures[(measures["measure"] == measure) & (measures["kind"] != "control")]
-    for task, part in rows.groupby("task", sort=False):
-        moved = [row for row in part.itertuples(index=False) if proven(row)]
-        worse = sorted((r for r in moved if proven(r) * good < 0), key=lambda r: -abs(r.iqm))
-        better = sorted((r for r in moved if proven(r) * good > 0), key=lambda r: -abs(r.iqm))
-        words = []
-        for found, word in ((worse, "worsen"), (better, "improve")):
-            if found:
-                words.append(f"{len(found)} of {count_of(len(part), 'user')} {word} it, most `{found[0].user}` {number(found[0])}")
-        text = "; ".join(words) or f"no user of {len(part)} moves it beyond doubt ({seeds(part)})"
-        said.append(Answer(f"{what} on {task}: {text}.", told=bool(moved)))
-    return said
+def change_of(measures: pd.DataFrame, measure: str, what: str, good: int) -> Answer:
+    """Who moves a measure for certain, in which direction, over all tasks."""
+    rows = measures[(measures["measure"] == measure) & (measures["kind"] != "control") & (measures["n"] > 0)]
+    moved = sorted((row for row in rows.itertuples(index=False) if proven(row)), key=lambda row: row.iqm * good)
+    if not moved:
+        where = listed(list(dict.fromkeys(rows["task"])), 8)
+        return Answer(f"{what}: no user moves it beyond doubt on {where} ({seeds(rows)}).", told=False)
+    names = listed([f"`{row.user}` on {row.task} {number(row, 2)}" for row in moved], MOST)
+    return Answer(f"{what}: {names}.")
 
 
 def seeds(rows: pd.DataFrame) -> str:
     counts = sorted({int(n) for n in rows["n"] if n > 0})
-    return f"n = {counts[0]} seeds" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} seeds" if counts else "no seed"
+    return (
+        f"n = {counts[0]} seeds"
+        if len(counts) == 1
+        else f"n = {counts[0]} to {counts[-1]} seeds"
+        if counts
+        else "no seed"
+    )
 
 
 def controls_move(by_task: dict[str, list[Verdict]]) -> list[Answer]:
@@ -322,31 +332,38 @@ def person_or_strategy(components: pd.DataFrame) -> list[Answer]:
         return f"{r.share:.0%} [{r.share_low:.0%}, {r.share_high:.0%}]"
 
     people = [name for name in rows if "person" in name]
-    n = int(rows["person"].n)
-    said = f"Of the variance of {n:,} gains the strategy explains {share('strategy')}, "
+    said = f"Of the variance of {int(rows['person'].n):,} gains "
     said += ", ".join(f"{name} {share(name)}" for name in people)
-    told = rows["strategy"].share_low > rows["person"].share_high
-    verdict = "What is done matters more than who does it" if told else "Strategy and person cannot be told apart in size"
-    return [Answer(f"{verdict}. {said}, seed {share('seed')}, the rest {share('rest')}.", told=told)]
+    little = rows["person"].share_high < LITTLE
+    verdict = "Who follows a strategy matters little" if little else "How much the person matters cannot be told"
+    return [Answer(f"{verdict}. {said}; strategy {share('strategy')}, seed {share('seed')}, the rest {share('rest')}.",
+                   told=bool(little))]  # fmt: skip
 
 
-def trusted(trust: pd.DataFrame, rules: Sequence[str]) -> list[Answer]:
-    """Harm removed and benefit kept, task by task."""
+def trusted(trust: pd.DataFrame) -> list[Answer]:
+    """Per rule of trust: the tasks on which it removes harm for certain, and those on which it keeps benefit."""
     said = []
-    for rule in rules:
-        rows = trust[trust["trust"] == rule]
-        parts = []
-        for row in rows.itertuples(index=False):
-            harm = _percent(row.harm_removed, row.harm_low, row.harm_high)
-            kept = _percent(row.benefit_kept, row.benefit_low, row.benefit_high)
-            parts.append(f"{row.task}: harm removed {harm}, benefit kept {kept}, n = {int(row.n)}")
-        if parts:
-            said.append(Answer(f"`{rule}`: {'; '.join(parts)}.", told=bool((rows["harm_low"] > 0).any())))
+    for rule, rows in trust.groupby("trust", sort=False):
+        removed = [f"{r.task} {_percent(r.harm_removed, r.harm_low, r.harm_high)}" for r in _certain(rows, "harm")]
+        kept = [
+            f"{r.task} {_percent(r.benefit_kept, r.benefit_low, r.benefit_high)}" for r in _certain(rows, "benefit")
+        ]
+        tried, helped = int((rows["harmed"] > 0).sum()), int((rows["helped"] > 0).sum())
+        text = f"`{rule}` removes harm for certain on {len(removed)} of {count_of(tried, 'task')}"
+        text += f" ({listed(removed)})" if removed else ""
+        text += f", and keeps benefit for certain on {len(kept)} of the {helped} where some user helped"
+        text += f" ({listed(kept)})" if kept else ""
+        said.append(Answer(f"{text}; {seeds(rows)}.", told=bool(removed)))
     return said
 
 
+def _certain(rows: pd.DataFrame, what: str) -> list[Any]:
+    """Tasks on which the interval lies above 0."""
+    return list(rows[rows[f"{what}_low"] > 0].itertuples(index=False))
+
+
 def _percent(value: float, low: float, high: float) -> str:
-    return "nothing to measure" if math.isnan(value) else f"{100 * value:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
+    return f"{100 * value:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def not_told(by_task: dict[str, list[Verdict]]) -> list[Answer]:
@@ -367,4 +384,3 @@ def not_told(by_task: dict[str, list[Verdict]]) -> list[Answer]:
 
 def told(answers: Iterable[Answer]) -> list[Answer]:
     return [answer for answer in answers if answer.told]
-

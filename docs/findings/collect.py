@@ -17,9 +17,9 @@ from hill_sim.engine.results import RunSet
 from hill_sim.report.attribution import attribution_table
 from hill_sim.report.measured import BIAS, FIT, FLIPS
 from hill_sim.report.overfitting import gap_table, overfitting_thresholds
-from hill_sim.report.sensitivity import sensitivity_table
-from hill_sim.report.study import POINTS, Study, in_points
 from hill_sim.report.section_trust import effects as trust_table
+from hill_sim.report.sensitivity import sensitivity_table
+from hill_sim.report.study import POINTS, Study
 from hill_sim.report.variability import component_table, person_table, person_trials
 from hill_sim.risk.downside import downside
 from hill_sim.sweep import load_results
@@ -67,7 +67,7 @@ def risk(study: Study) -> pd.DataFrame:
 
 
 def parts(study: Study) -> pd.DataFrame:
-    """Change of every class's recall and every group's accuracy, with its number of test samples."""
+    """Change of every class's recall and every group's accuracy in the main setting, with the number of test samples."""
     tables = []
     for part, table, (names, sizes) in (
         ("class", study.per_class, study.classes),
@@ -75,7 +75,8 @@ def parts(study: Study) -> pd.DataFrame:
     ):
         number = table[part].astype(int) if len(table) else table[part]
         named = {"part": part, "name": number.map(dict(enumerate(names))), "size": number.map(dict(enumerate(sizes)))}
-        tables.append(table.assign(**named).drop(columns=[part, *UNUSED]))
+        kept = table["setting"] == study.main
+        tables.append(table.assign(**named).drop(columns=[part, *UNUSED])[kept])
     return pd.concat([table for table in tables if len(table)], ignore_index=True)
 
 
@@ -145,7 +146,9 @@ def by_task(runs: RunSet) -> Iterator[tuple[str, RunSet]]:
 
 
 def _askable(study: Study, question: Callable[[Study], pd.DataFrame]) -> bool:
-    """A run of nothing but the points of a design has no users to compare."""
+    """A run of nothing but the points of a design has no users to compare; one of several rules of trust compares them."""
+    if study.trials["trust"].nunique() > 1:
+        return question is trust
     return question is sensitivity or not study.done.empty
 
 

@@ -116,7 +116,9 @@ def whom(tables: Tables, experiment: str, part: str) -> Drawing:
         sizes = dict(zip(of_task["column"], of_task["size"], strict=True))
         most = of_task.assign(size=of_task["iqm"].abs()).groupby("column")["size"].max().sort_values(ascending=False)
         shown = [name for name in sizes if name in set(most.index[:MOST_PARTS]) and sizes[name] > 0]
-        panels.append(HeatMap(str(task), of_task, users, [(n, f"{shortened(str(n))} ({int(sizes[n])})") for n in shown]))
+        panels.append(
+            HeatMap(str(task), of_task, users, [(n, f"{shortened(str(n))} ({int(sizes[n])})") for n in shown])
+        )
     noun = {"class": "classes", "group": "groups"}[part]
     what = {"class": "recall", "group": "accuracy"}[part]
     return Drawing(

@@ -75,7 +75,10 @@ def _bias(tables: Tables) -> Claim:
     changes = tables.of("measures", "conflict_stress")
     users = changes[changes["kind"] != "control"]
     said, told = [], False
-    for measure, what in (("imprint", "follow the wish (imprint, % of the way)"), ("directed_confusion", "confuse the classes pulled together")):
+    for measure, what in (
+        ("imprint", "follow the wish (imprint, % of the way)"),
+        ("directed_confusion", "confuse the classes pulled together"),
+    ):
         rows = users[users["measure"] == measure]
         moved = sorted((r for r in rows.itertuples(index=False) if proven(r) > 0), key=lambda r: -r.iqm)
         told = told or bool(moved)

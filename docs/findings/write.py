@@ -120,7 +120,9 @@ def _whom(tables: Tables) -> Part | None:
     said = answers.for_whom(rows)
     measures = tables.of("measures", name)
     measures = measures[measures["setting"].isin(tables.of("overall", name).query("main")["setting"])]
-    said += answers.change_of(measures, "directed_confusion", "Confusion of the classes that the user pulled together", -1)
+    said.append(
+        answers.change_of(measures, "directed_confusion", "Confusion of the classes that the user pulled together", -1)
+    )
     drawn = [figures.whom(tables, name, part) for part in ("class", "group") if (rows["part"] == part).any()]
     return Part("For whom: classes and groups", said, name, drawn)
 
@@ -174,8 +176,7 @@ def _trust(tables: Tables) -> Part | None:
     rows = tables.of("trust", name)
     if rows.empty:
         return None
-    rules = list(dict.fromkeys(rows["trust"]))
-    return Part("How far to trust the user", answers.trusted(rows, rules), name, [figures.trust(tables, name)])
+    return Part("How far to trust the user", answers.trusted(rows), name, [figures.trust(tables, name)])
 
 
 def _main(tables: Tables, table: str, experiment: str) -> pd.DataFrame:
@@ -225,7 +226,10 @@ def _control_table(overall: pd.DataFrame) -> str:
 
 
 def runs_table(tables: Tables) -> str:
-    rows = ["| command | task | trials | failed | seeds | alpha | twin's accuracy, % | test samples |", "|---" * 8 + "|"]
+    rows = [
+        "| command | task | trials | failed | seeds | alpha | twin's accuracy, % | test samples |",
+        "|---" * 8 + "|",
+    ]
     for row in tables.runs.itertuples(index=False):
         seeds = f"{row.first_seed} to {row.last_seed}"
         rows.append(
@@ -234,7 +238,9 @@ def runs_table(tables: Tables) -> str:
         )
     versions = tables.runs.drop_duplicates(["hill_sim", "torch", "python", "commit"]).iloc[0]
     made = f"hill-sim {versions.hill_sim}, torch {versions.torch}, Python {versions.python}"
-    return "\n".join([*rows, "", f"Made with {made}. The settings of each sweep, resolved: `docs/findings/tables/sweeps`."])
+    return "\n".join(
+        [*rows, "", f"Made with {made}. The settings of each sweep, resolved: `docs/findings/tables/sweeps`."]
+    )
 
 
 def page(tables: Tables) -> str:
@@ -264,4 +270,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-

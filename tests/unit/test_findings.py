@@ -1,4 +1,4 @@
-"""docs/findings.md: the committed page is what the script makes of the committed tables, and its rules say what they should."""
+"""docs/findings.md: the committed page is what the script makes of the committed tables, by rules that hold."""
 
 from __future__ import annotations
 
