@@ -279,6 +279,28 @@ def by_setting(overall: pd.DataFrame, what: str) -> list[Answer]:
     return said
 
 
+def timing(overall: pd.DataFrame) -> list[Answer]:
+    """What `hold`, who moves nothing, does in its best and its worst setting, and how many users gain or lose there."""
+    rows = overall[overall["against"] == "twin"]
+    hold = rows[(rows["user"] == "hold") & (rows["n"] > 0)].sort_values("iqm")
+    if len(hold) < 2:
+        return []
+    worst, best = (next(hold.iloc[[i]].itertuples(index=False)) for i in (0, -1))
+    others = rows[rows["kind"] != "control"]
+    up = sum(proven(r) > 0 for r in others[others["setting"] == best.setting].itertuples(index=False))
+    down = sum(proven(r) < 0 for r in others[others["setting"] == worst.setting].itertuples(index=False))
+    users = others["user"].nunique()
+    both = proven(best) > 0 and proven(worst) < 0
+    lead = "When the user comes decides the sign" if both else "Whether the time alone decides cannot be told"
+    return [
+        Answer(
+            f"{lead}: `hold`, who moves nothing, does {number(best)} on schedule `{best.setting}` and {number(worst)} "
+            f"on `{worst.setting}`; of {count_of(users, 'user')} who edit {up} gain on the first and {down} lose on the second.",
+            told=both,
+        )
+    ]
+
+
 def which_edit(attribution: pd.DataFrame, users: Sequence[str]) -> list[Answer]:
     """What the first and the last interaction do."""
     said = []

@@ -122,7 +122,7 @@ def collect(folders: Sequence[Path], out: Path = TABLES) -> None:
     for folder in folders:
         whole = load_results(folder)
         experiment = str(whole.info["spec"]["name"])
-        (out / "sweeps" / f"{experiment}.yaml").write_text(dump_yaml(whole.info["spec"]), encoding="utf-8")
+        (out / "sweeps" / f"{folder.name}.yaml").write_text(dump_yaml(whole.info["spec"]), encoding="utf-8")
         for task, some in by_task(whole):
             study = Study.of(some)
             runs.append({"experiment": experiment, "task": task, **_run(study)})

@@ -140,7 +140,8 @@ def _when(tables: Tables) -> Part | None:
     name = "schedule"
     if not tables.has(name):
         return None
-    said = answers.by_setting(tables.of("overall", name), "schedules")
+    said = answers.timing(tables.of("overall", name))
+    said += answers.by_setting(tables.of("overall", name), "schedules")
     said += answers.which_edit(_main(tables, "attribution", name), ["compactness", "merge_distinct"])
     drawn = [figures.settings_map(tables, name, "schedule", "schedule"), figures.edits(tables, name)]
     return Part("When the user comes", said, name, drawn)
@@ -187,10 +188,17 @@ def _main(tables: Tables, table: str, experiment: str) -> pd.DataFrame:
 def headlines(found: Sequence[Part]) -> list[Answer]:
     """The five to read first: of each section the first answer that told something, most surprising sections first."""
     order = (
-        "Is the published gain the user's?", "Who helps, who harms, on which data", "How far to trust the user",
-        "The strategy, or the person", "Users who fight the data or contradict themselves", "From which alpha",
-        "For whom: classes and groups", "Where the model overfits", "Which parameter decides", "When the user comes",
-    )  # fmt: skip
+        "Is the published gain the user's?",
+        "When the user comes",
+        "Who helps, who harms, on which data",
+        "How far to trust the user",
+        "The strategy, or the person",
+        "Users who fight the data or contradict themselves",
+        "From which alpha",
+        "For whom: classes and groups",
+        "Where the model overfits",
+        "Which parameter decides",
+    )
     by_title = {part.title: told(part.answers) for part in found}
     first = [by_title[title][0] for title in order if by_title.get(title)]
     return first[:5]
@@ -239,7 +247,11 @@ def runs_table(tables: Tables) -> str:
     versions = tables.runs.drop_duplicates(["hill_sim", "torch", "python", "commit"]).iloc[0]
     made = f"hill-sim {versions.hill_sim}, torch {versions.torch}, Python {versions.python}"
     return "\n".join(
-        [*rows, "", f"Made with {made}. The settings of each sweep, resolved: `docs/findings/tables/sweeps`."]
+        [
+            *rows,
+            "",
+            f"Made with {made}. The settings of each sweep as it ran: `docs/findings/tables/sweeps`; where seeds are fewer than the experiment names now, the table says so.",
+        ]
     )
 
 
