@@ -59,8 +59,9 @@ class Expression:
             raise ValueError(f"{text!r} is not an expression such as 'alpha + lam <= 1'")
         try:
             tree = ast.parse(text.strip(), mode="eval").body
+            _depth(tree)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
-            raise ValueError(f"{text!r} cannot be read as an expression such as 'alpha + lam <= 1'") from None
+            raise ValueError(f"{text[:80]!r} cannot be read as an expression such as 'alpha + lam <= 1'") from None
         return cls(text.strip(), tree, frozenset(_names(tree, text)))
 
     def value(self, lookup: Callable[[str], Any]) -> Any:
@@ -76,6 +77,16 @@ class Expression:
 
     def holds(self, lookup: Callable[[str], Any]) -> bool:
         return bool(self.value(lookup))
+
+
+def _depth(tree: ast.expr) -> None:
+    """Raises ValueError for a tree too deep to be walked: nobody writes one by hand."""
+    level: list[ast.AST] = [tree]
+    for _ in range(100):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return
+    raise ValueError("too deep")
 
 
 def dotted(node: ast.expr) -> str | None:
