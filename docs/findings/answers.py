@@ -30,6 +30,7 @@ RULES = """\
 """
 SAYS = {"helps": "helps", "harms": "harms", "gains": "gains", "unproven": "gains", "same": "is the twin itself"}
 MOST = 4
+KINDS_OF_LABELS = ("noisy", "clean")
 LITTLE = 0.25
 """A share of the variance below which something is said to matter little, if its whole interval lies there."""
 
@@ -276,6 +277,23 @@ def by_setting(overall: pd.DataFrame, what: str) -> list[Answer]:
             f"`{user}`: of {len(part)} {what} it gains in {up} and loses in {down}; best in `{best.setting}` "
             f"{number(best)}, worst in `{worst.setting}` {number(worst)}.", told=bool(up or down),
         ))  # fmt: skip
+    return said
+
+
+def wrong_labels(overall: pd.DataFrame) -> list[Answer]:
+    """Who gains where labels are wrong (`*_noisy`) and does not where they are right (`*_clean`), or the reverse."""
+    rows = overall[(overall["against"] == "twin") & (overall["kind"] != "control")]
+    said = []
+    for user, part in rows.groupby("user", sort=False):
+        kinds = {
+            kind: list(part[part["setting"].str.endswith(kind)].itertuples(index=False)) for kind in KINDS_OF_LABELS
+        }
+        gains = {kind: [row for row in found if proven(row) > 0] for kind, found in kinds.items()}
+        if bool(gains["noisy"]) != bool(gains["clean"]):
+            numbers = {k: listed([f"{row.setting} {number(row)}" for row in found]) for k, found in kinds.items()}
+            where = "only where labels are wrong" if gains["noisy"] else "only where labels are right"
+            text = f"`{user}` gains {where}: {numbers['noisy']}; {numbers['clean']} (training samples a class)."
+            said.append(Answer(text))
     return said
 
 

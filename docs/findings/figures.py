@@ -48,7 +48,7 @@ def across_tasks(tables: Tables, experiment: str) -> Drawing:
     tasks = tables.tasks(experiment)
     kinds = dict(zip(gains["user"], gains["kind"], strict=True))
     alphas = " and ".join(tables.runs.loc[tables.runs["experiment"] == experiment, "alphas"].iloc[0].split())
-    label = f"mean over alpha {alphas} (photographs: 0.9), with its 95 % interval"
+    label = f"alpha {alphas} (cifar10: 0.9)"
     panels = [Panel(task, gains[gains["task"] == task].assign(setting=label)) for task in tasks]
     return Drawing(
         "tasks",

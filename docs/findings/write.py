@@ -131,7 +131,8 @@ def _overfitting(tables: Tables) -> Part | None:
     name = "overfitting_stress"
     if not tables.has(name):
         return None
-    said = answers.by_setting(tables.of("overall", name), "amounts of data and ways to show them")
+    said = answers.wrong_labels(tables.of("overall", name))
+    said += answers.by_setting(tables.of("overall", name), "amounts of data and ways to show them")
     drawing = figures.settings_map(tables, name, "overfitting", "amount of data and share of wrong labels")
     return Part("Where the model overfits", said, name, [drawing])
 
@@ -190,13 +191,13 @@ def headlines(found: Sequence[Part]) -> list[Answer]:
     order = (
         "Is the published gain the user's?",
         "When the user comes",
+        "Where the model overfits",
         "Who helps, who harms, on which data",
         "How far to trust the user",
         "The strategy, or the person",
         "Users who fight the data or contradict themselves",
         "From which alpha",
         "For whom: classes and groups",
-        "Where the model overfits",
         "Which parameter decides",
     )
     by_title = {part.title: told(part.answers) for part in found}
