@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-CHECKED := hill_sim strategies tests requirements $(wildcard setup.py)
+CHECKED := hill_sim strategies tests requirements docs/findings $(wildcard setup.py)
 
 # One thread per process: more threads fight over a busy machine, and every figure we give is of one thread.
 export OMP_NUM_THREADS := 1

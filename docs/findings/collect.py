@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 TABLES = HERE / "tables"
 UNUSED = ["against", "note", "better", "worse", "improvement", "p"]
 NAMES = ("experiment", "task")
-_PINNED = ("hill_sim", "torch", "python", "commit")
+_PINNED = ("hill_sim", "torch", "python")
 
 
 def overall(study: Study) -> pd.DataFrame:
@@ -167,6 +167,7 @@ def _run(study: Study) -> dict[str, object]:
         "twin_accuracy": POINTS * study.done["twin_test_accuracy"].mean() if len(study.done) else float("nan"),
         "test_size": study.test_size,
         **{name: pinned.get(name, "") for name in _PINNED},
+        "commit": info.get("commit", ""),
     }
 
 

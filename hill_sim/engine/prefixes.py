@@ -4,7 +4,8 @@ Within one call the planner shares prefixes. A sweep makes many calls, and an ad
 seeds in every generation: this cache keeps the state of a replica that has seen cross-entropy alone, at the epochs at
 which something else may begin. It holds the bits of the state, so a trial that starts from it equals one that does not.
 
-Two levels, each with a limit, least recently used out first: memory (per process) and a folder (shared by processes).
+Two levels, each with a limit, least recently used out first: memory (per process) and a folder (shared by processes),
+which takes a tenth of what its disk has free at most.
 An entry's name is the hash of all that the state depends on. It is one .npz, written beside and renamed into place, so
 it is there whole or not at all; one that cannot be read is trained again.
 """
@@ -16,6 +17,7 @@ import hashlib
 import io
 import logging
 import os
+import shutil
 import tempfile
 import zipfile
 from collections import OrderedDict
@@ -126,7 +128,8 @@ class PrefixCache:
 
     def _write(self, folder: Path, name: str, content: bytes) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._make_room(folder, len(content))
+        if not self._fits(folder, len(content)):
+            return
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".part", delete=False) as stream:
             part = Path(stream.name)
             try:
@@ -137,28 +140,31 @@ class PrefixCache:
                 part.unlink(missing_ok=True)
                 raise
 
-    def _make_room(self, folder: Path, size: int) -> None:
-        """Keep the folder below its limit: at the limit, drop the least recently used quarter.
+    def _fits(self, folder: Path, size: int) -> bool:
+        """Make room for `size` bytes: at the limit, drop the least recently used quarter. False if they never fit.
 
-        The folder is looked through only now and then; other processes may write and drop there too, so each uses a
-        quarter of what it found free before it looks again.
+        The limit is lower where the disk is nearly full: what is kept here must not take the place of results. The
+        folder is looked through only now and then; other processes may write and drop there too, so each uses a quarter
+        of what it found free before it looks again.
         """
         self._room -= size
         if self._room >= 0:
-            return
+            return True
         found = []
         for path in folder.iterdir():
             with contextlib.suppress(FileNotFoundError):
                 stat = path.stat()
                 found.append((stat.st_mtime_ns, stat.st_size, path))
         held = sum(bytes_there for _, bytes_there, _ in found)
-        if held + size > self._disk_bytes * 15 // 16:
+        limit = min(self._disk_bytes, (held + shutil.disk_usage(folder).free) // 10)
+        if held + size > limit * 15 // 16:
             for _, bytes_there, path in sorted(found):
-                if held + size <= self._disk_bytes * 3 // 4:
+                if held + size <= limit * 3 // 4:
                     break
                 path.unlink(missing_ok=True)
                 held -= bytes_there
-        self._room = (self._disk_bytes - held - size) // 4
+        self._room = max(limit - held - size, 0) // 4
+        return held + size <= limit
 
 
 def _pack(prefix: Prefix) -> bytes:

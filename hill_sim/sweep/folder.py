@@ -156,8 +156,8 @@ def load_results(path: Path | str) -> RunSet:
     """The finished trials of a run folder, in the order of its sweep; also while the sweep is still running.
 
     `info` holds what the sweep recorded: `spec` (the resolved sweep), `cases`, `labels` and `roles` (one per result;
-    see `Planned`), `pinned` (backend, device, versions), and the totals of the batches so far (epochs_asked,
-    epochs_run, seconds).
+    see `Planned`), `pinned` (backend, device, versions), the `commit` it last ran at, and the totals of the batches so
+    far (epochs_asked, epochs_run, seconds).
 
     Raises:
         InvalidInput: not a run folder, or results that cannot be read.
@@ -175,6 +175,7 @@ def load_results(path: Path | str) -> RunSet:
             "roles": [roles.get((case, label), "user") for case, label, _ in rows],
             "pinned": pinned,
             "notes": pinned.get("notes", {}),
+            "commit": store.meta("commit") or "",
             **store.totals(),
             **({"candidates": _candidates(spec, store)} if spec.search else {}),
         }

@@ -16,11 +16,13 @@ import hill_sim
 from hill_sim.cli import main
 from hill_sim.doctor import Finding, examine
 from hill_sim.engine import simulate
+from hill_sim.engine.results import Outcome, TrialResult
 from hill_sim.registry import POLICIES
 from hill_sim.sweep import load_outcomes, run_sweep
 from hill_sim.sweep.folder import RESULTS
 from hill_sim.sweep.progress import Progress
 from hill_sim.sweep.store import ResultStore
+from hill_sim.trial import Trial
 
 QUICK = ["--epochs", "4", "--interactions", "2", "--seeds", "2", "--set", "task_options.train_per_class=20"]
 
@@ -292,14 +294,16 @@ def test_the_bar_shows_trials_shares_and_failures_and_lets_log_lines_pass(monkey
         with Progress(10, 4, enabled=True) as bar:
             for key in ("a", "b", "a"):  # a batch that ran again
                 bar.trial(key)
-            bar.batch(failed=1, epochs_asked=100, epochs_run=40)
+            trial = Trial()
+            failed = TrialResult(trial, Outcome(trial.key, trial.twin().key, status="failed"))
+            bar.batch([failed], {"epochs_asked": 100, "epochs_run": 40})
             logging.getLogger("hill_sim.sweep").warning("something happened")
-            bar.batch(failed=0, epochs_asked=100, epochs_run=40)
+            bar.batch([], {"epochs_asked": 100, "epochs_run": 40})
     finally:
         logging.getLogger("hill_sim").removeHandler(handler)
     shown = screen.getvalue()
-    assert "6/10" in shown
-    assert "60% of epochs shared, 1 failed" in shown
+    assert "7 of 10 trials" in shown
+    assert "1 failed, 60% of epochs saved" in shown
     assert "something happened\n" in shown
 
 
@@ -312,5 +316,5 @@ def test_no_bar_where_nobody_looks(
     screen = sys.stderr
     with Progress(10, 0, enabled=enabled) as bar:
         bar.trial("a")
-        bar.batch(failed=0, epochs_asked=10, epochs_run=5)
+        bar.batch([], {"epochs_asked": 10, "epochs_run": 5})
     assert (screen.getvalue() if isinstance(screen, Terminal) else capsys.readouterr().err) == ""

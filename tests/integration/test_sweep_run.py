@@ -15,6 +15,7 @@ from sweep_support import BROKEN, TINY, TRIALS, assert_same_results, assert_same
 from hill_sim.engine import RunSet, simulate
 from hill_sim.errors import HillError, InvalidInput, Unavailable
 from hill_sim.sweep import load_outcomes, load_results, run_sweep
+from hill_sim.sweep.commit import commit
 from hill_sim.sweep.executors import Batch, LocalWorkers, count
 from hill_sim.sweep.folder import PREFIXES, RESULTS, SPEC, TABLE, RunFolder
 from hill_sim.sweep.store import ResultStore
@@ -50,6 +51,7 @@ def test_a_run_folder_holds_what_the_design_says(reference: Path) -> None:
     assert info["spec"] == tiny().resolved()
     assert info["pinned"]["device"] in ("cpu", "cuda")
     assert info["epochs_run"] < info["epochs_asked"]
+    assert info["commit"] == commit()
 
 
 def test_the_sweep_gives_what_simulate_gives(reference: Path) -> None:

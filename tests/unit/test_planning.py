@@ -226,7 +226,7 @@ def test_every_field_of_a_trial_decides_something() -> None:
         "task_options": {"train_per_class": 3}, "model_options": {"hidden": (5,)}, "policy": "separation",
         "policy_options": {}, "user": {"effort": 1}, "view": {"per_class": 2}, "objective": "paper",
         "alpha": 0.7, "lam": 0.7, "interactions": (2,), "epochs": 9, "batch_size": 3, "optimizer": "sgd", "lr": 0.3,
-        "weight_decay": 0.3, "projection": "lda", "seed": 9,
+        "weight_decay": 0.3, "projection": "lda", "seed": 9, "trust": "linear",
     }  # fmt: skip
     plain = plan([small()]).epochs_to_run
     for name, value in values.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,21 @@ def test_the_folder_keeps_to_its_limit(tmp_path: Path, writers: int) -> None:
         assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= limit
     assert PrefixCache(tmp_path).get("299") is not None
     assert PrefixCache(tmp_path).get("0") is None
+
+
+def test_the_folder_leaves_a_nearly_full_disk_to_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = 200 * a_prefix(0).size
+
+    def held() -> int:
+        return sum(path.stat().st_size for path in tmp_path.iterdir())
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(room, held(), room - held()))  # type: ignore[attr-defined]
+    for seed in range(50):
+        PrefixCache(tmp_path).put(str(seed), a_prefix(seed))
+    assert 0 < held() <= room // 10
+    room = 9 * a_prefix(0).size
+    PrefixCache(tmp_path).put("new", a_prefix(51))
+    assert PrefixCache(tmp_path).get("new") is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "foreign"])
