@@ -135,9 +135,10 @@ def shortened(name: str, most: int = 18) -> str:
 
 
 def settings_map(tables: Tables, experiment: str, name: str, what: str) -> Drawing:
-    """Settings by users: accuracy and generalisation gap."""
+    """Settings by users: accuracy and generalisation gap. Users of one setting alone have nothing to be compared with."""
     overall = tables.of("overall", experiment)
     gain = overall[overall["against"] == "twin"].assign(measure="gain")
+    gain = gain[gain.groupby("user")["setting"].transform("nunique") > 1]
     measures = tables.of("measures", experiment)
     rows = pd.concat([gain, measures[measures["measure"] == "generalisation_gap_change"]], ignore_index=True)
     rows = rows.rename(columns={"setting": "row", "user": "column"})
