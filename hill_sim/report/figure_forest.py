@@ -105,7 +105,7 @@ def legend(made: Figure, settings: Sequence[str], label: str, verdict: bool = Tr
     """The settings, and with `verdict` what filled and hollow markers mean."""
     look = setting_colors(settings)
     handles = [
-        Line2D([], [], color=color, marker=marker, linewidth=2.2, markersize=7, label=_short(setting, 40))
+        Line2D([], [], color=color, marker=marker, linewidth=2.2, markersize=7, label=_short(setting, 60))
         for setting, (color, marker) in look.items()
     ]
     if verdict:

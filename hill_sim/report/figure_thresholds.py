@@ -61,7 +61,7 @@ def conflict(
     ticks = [t for t in np.linspace(0, 1, 6) if t <= last + 1e-9]
     first.set_xticks([*ticks, never], [*(f"{t:g}" for t in ticks), "never"])
     first.set_xlim(0, 1.2 * last)
-    first.set_title(f"alpha from which > {eps:g} point is lost")
+    first.set_title("threshold in alpha")
     first.set_xlabel("alpha: how loud the user is", color=MUTED, fontsize=9)
     chance.set_xlim(-3, 103)
     chance.set_title(f"chance to lose > {eps:g} point")
@@ -70,8 +70,8 @@ def conflict(
         conflicts = axes[2]
         zero_line(conflicts, vertical=True)
         conflicts.set_xlim(-1.08, 1.08)
-        conflicts.set_title("conflict of successive edits")
-        conflicts.set_xticks([-1, 0, 1], ["−1\nthe same again", "0\nunrelated", "1\nthe opposite"])
+        conflicts.set_title("conflict index")
+        conflicts.set_xticks([-1, 0, 1], ["−1\nsame", "0\nunrelated", "1\nopposite"])
     first.set_yticks(list(places.values()), [user[:26] for user in places], color=INK, fontsize=10.5)
     headings_of(first, headings)
     legend(made, settings, "Estimate over seeds, with its 95 % interval", verdict=False)
