@@ -6,7 +6,7 @@ same tables give the same page, to the byte.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -158,27 +158,30 @@ def _terms(tables: Tables) -> Part | None:
 
 
 def _knobs(tables: Tables) -> Part | None:
-    name = "alpha_lambda"
-    rows = tables.of("sensitivity", name)
-    if rows.empty:
-        return None
-    return Part("Which parameter decides", answers.which_parameter(rows), name, [figures.parameters(tables, name)])
+    return _of(tables, "sensitivity", "alpha_lambda", "Which parameter decides", answers.which_parameter,
+               figures.parameters)  # fmt: skip
 
 
 def _people(tables: Tables) -> Part | None:
-    name = "user_variability"
-    rows = tables.of("components", name)
-    if rows.empty:
-        return None
-    return Part("The strategy, or the person", answers.person_or_strategy(rows), name, [figures.persons(tables, name)])
+    return _of(tables, "components", "user_variability", "The strategy, or the person", answers.person_or_strategy,
+               figures.persons)  # fmt: skip
 
 
 def _trust(tables: Tables) -> Part | None:
-    name = "trust"
-    rows = tables.of("trust", name)
-    if rows.empty:
-        return None
-    return Part("How far to trust the user", answers.trusted(rows), name, [figures.trust(tables, name)])
+    return _of(tables, "trust", "trust", "How far to trust the user", answers.trusted, figures.trust)
+
+
+def _of(
+    tables: Tables,
+    table: str,
+    experiment: str,
+    title: str,
+    answer: Callable[[pd.DataFrame], list[Answer]],
+    figure: Callable[[Tables, str], Drawing],
+) -> Part | None:
+    """One table's answers and one figure."""
+    rows = tables.of(table, experiment)
+    return None if rows.empty else Part(title, answer(rows), experiment, [figure(tables, experiment)])
 
 
 def _main(tables: Tables, table: str, experiment: str) -> pd.DataFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from hill_sim.report import tables
@@ -15,45 +17,41 @@ def classes(study: Study) -> Section | None:
     """None for a run without any class's recall."""
     if not study.n_classes:
         return None
-    names, sizes = study.classes
-    return Section(
-        "classes",
-        "Whom does it harm? Class by class",
-        _caption(study, study.per_class, "class", "recall"),
-        "Heatmap of the change of recall, users by classes; the table below holds the numbers with intervals.",
-        lambda: class_harm(study.per_class, study.users, study.drawn, names, sizes, study.kinds),
-        details=[
-            (
-                "Every number with its interval",
-                [tables.per_part(study, s, study.per_class, "class", names, sizes) for s in study.drawn],
-            )
-        ],
-    )
+    return _section(study, "classes", "class", "recall", study.per_class, study.classes)
 
 
 def groups(study: Study) -> Section | None:
     """None for a task without groups."""
     if not study.n_groups or not study.per_group["n"].any():
         return None
-    names, sizes = study.groups
+    twins = [tables.twins_by_group(study)]
+    return _section(study, "groups", "group", "accuracy", study.per_group, study.groups, twins)
+
+
+def _section(
+    study: Study,
+    parts: str,
+    noun: str,
+    measure: str,
+    table: pd.DataFrame,
+    named: tuple[Sequence[str], Sequence[int | None]],
+    above: Sequence[tables.Table] = (),
+) -> Section:
+    """One question for all parts of the test split of one kind; `named` are their names and sizes."""
+    names, sizes = named
+    every = [tables.per_part(study, setting, table, noun, names, sizes) for setting in study.drawn]
     return Section(
-        "groups",
-        "Whom does it harm? Group by group",
-        _caption(study, study.per_group, "group", "accuracy"),
-        "Heatmap of the change of accuracy, users by groups; the table below holds the numbers with intervals.",
-        lambda: class_harm(study.per_group, study.users, study.drawn, names, sizes, study.kinds, "group", "accuracy"),
-        tables=[tables.twins_by_group(study)],
-        details=[
-            (
-                "Every number with its interval",
-                [tables.per_part(study, s, study.per_group, "group", names, sizes) for s in study.drawn],
-            )
-        ],
+        parts,
+        f"Whom does it harm? {noun.capitalize()} by {noun}",
+        _caption(study, table, noun, parts, measure),
+        f"Heatmap of the change of {measure}, users by {parts}; the table below holds the numbers with intervals.",
+        lambda: class_harm(table, study.users, study.drawn, names, sizes, study.kinds, noun, measure),
+        tables=above,
+        details=[("Every number with its interval", every)],
     )
 
 
-def _caption(study: Study, table: pd.DataFrame, noun: str, measure: str) -> str:
-    parts = {"class": "classes", "group": "groups"}[noun]
+def _caption(study: Study, table: pd.DataFrame, noun: str, parts: str, measure: str) -> str:
     there = int((table.groupby(noun)["n"].max() > 0).sum())
     shown, count = parts_shown(table, noun), table[noun].nunique()
     said = ""

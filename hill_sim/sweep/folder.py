@@ -1,14 +1,13 @@
 """The folder of one sweep: what stands in it, whose it is, and how it is read.
 
-    runs/quickstart/  sweep.yaml        the sweep, resolved: what the folder holds, and what a resume must equal
-                      results.sqlite    one row a finished trial (`store`)
-                      results.parquet   the outcomes as one tidy table, written when the sweep ends
-                      report.html, figures/     (`hill_sim.report`)
-                      log.txt           what driver and workers had to say (`logbook`)
-                      prefixes/         states that trials start from, until the sweep has ended (`engine.prefixes`)
-                      .lock             held by the driver that writes here
-
-An adaptive search will keep its `study.journal` beside them; grids and trees need none.
+runs/quickstart/  sweep.yaml        the sweep, resolved: what the folder holds, and what a resume must equal
+                  results.sqlite    one row a finished trial (`store`)
+                  results.parquet   the outcomes as one tidy table, written when the sweep ends
+                  report.html, figures/     (`hill_sim.report`)
+                  log.txt           what driver and workers had to say (`logbook`)
+                  prefixes/         states that trials start from, until the sweep has ended (`engine.prefixes`)
+                  study.journal     of a search: the study that Optuna's own tools read (`search.study`)
+                  .lock             held by the driver that writes here
 """
 
 from __future__ import annotations

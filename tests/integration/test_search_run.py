@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,21 @@ def run(folder: Path, formula: Formula | None = None, workers: int = 1, **change
     formula = formula or Formula()
     run_sweep(searched(**changes), folder, workers=workers, simulate=formula, progress=False)
     return formula
+
+
+def run_cut_short(folder: Path, cuts: Sequence[int], workers: int, **changes: Any) -> list[str]:
+    """The same search until it ends, the power going out after so many calls each time; the keys of what it trained."""
+    trained: list[str] = []
+    for calls in cuts:
+        formula = Formula(calls=calls)
+        try:
+            run(folder, formula, workers=workers, **changes)
+        except SystemExit:
+            trained += formula.trained
+        else:
+            trained += formula.trained
+            break
+    return trained
 
 
 @pytest.fixture(scope="module")
@@ -84,16 +100,8 @@ def test_a_gaussian_process_proposes_the_same_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sampler", ["qmc", "tpe", "nsga2"])
 def test_a_search_cut_short_anywhere_ends_in_the_same_table(sampler: str, tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", workers=3, sampler=sampler)
-    folder, trained = tmp_path / "cut", []
-    for _ in range(60):
-        formula = Formula(calls=1)
-        try:
-            run(folder, formula, workers=3, sampler=sampler)
-        except SystemExit:
-            trained += formula.trained
-        else:
-            trained += formula.trained
-            break
+    folder = tmp_path / "cut"
+    trained = run_cut_short(folder, [1] * 60, workers=3, sampler=sampler)
     assert same_table(tmp_path / "whole", folder)
     assert sorted(trained) == sorted(whole.trained)  # none twice, none missing
     pairs = zip(read_study(tmp_path / "whole").trials, read_study(folder).trials, strict=True)
@@ -221,16 +229,9 @@ PRUNED = {"prune": {"percentile": 50, "startup": 10}, "seeds": 3, "candidates": 
 @pytest.mark.parametrize("sampler", ["qmc", "tpe"])
 def test_hopeless_candidates_are_pruned_and_the_table_stays_the_same(sampler: str, tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", workers=1, sampler=sampler, **PRUNED)
-    folder, trained = tmp_path / "cut", []
-    for calls in range(1, 90):
-        formula = Formula(calls=1 + calls % 3)
-        try:
-            run(folder, formula, workers=2, sampler=sampler, **PRUNED)
-        except SystemExit:
-            trained += formula.trained
-        else:
-            trained += formula.trained
-            break
+    folder = tmp_path / "cut"
+    cuts = [1 + calls % 3 for calls in range(1, 90)]
+    trained = run_cut_short(folder, cuts, workers=2, sampler=sampler, **PRUNED)
     assert same_table(tmp_path / "whole", folder)
     assert sorted(trained) == sorted(whole.trained)
     study, outcomes = read_study(folder), load_outcomes(folder).set_index("key")
