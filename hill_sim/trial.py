@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -173,7 +173,7 @@ class Trial:
 
     @cached_property
     def trust_rule(self) -> Trust:
-        return trust_rule(self.trust)
+        return _trust_rule(self.trust)
 
     @property
     def is_twin(self) -> bool:
@@ -231,19 +231,23 @@ class Trial:
     @cached_property
     def key(self) -> str:
         """Content hash: 16 hex digits of the SHA-256 of the canonical JSON. Equal trials have equal keys."""
-        said = self.to_dict()
-        for later in (f for f in fields(self) if f.metadata == LATER and said[f.name] == f.default):
-            del said[later.name]
-        return hashlib.sha256(json.dumps(_canonical(said), sort_keys=True).encode()).hexdigest()[:16]
+        said = {
+            f.name: _canonical(value)
+            for f in fields(self)
+            if (value := getattr(self, f.name)) != f.default or f.metadata != LATER
+        }
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _canonical(value: Any) -> Any:
-    """0 and 0.0 are equal, so they must be written alike; so must True and 1."""
-    if isinstance(value, dict):
+    """The JSON form. 0 and 0.0 are equal, so they must be written alike; so must True and 1."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return float(value)
+    if isinstance(value, Options):
         return {name: _canonical(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_canonical(item) for item in value]
-    return float(value) if isinstance(value, int) else value
+    return [_canonical(item) for item in value] if isinstance(value, tuple) else value
 
 
 def check_fields(names: Mapping[str, Any]) -> None:
@@ -253,12 +257,16 @@ def check_fields(names: Mapping[str, Any]) -> None:
             raise unknown("trial field", name, allowed)
 
 
+_trust_rule = lru_cache(maxsize=1024)(trust_rule)
+_NO_OPTIONS = Options()  # shared: a sweep holds many trials
+
+
 def _options(name: str, given: Any) -> Options:
     if isinstance(given, Options):
         return given
     if not isinstance(given, Mapping):
         raise InvalidInput(f"{name}: {given!r} is not a mapping")
-    return Options(given)
+    return Options(given) if given else _NO_OPTIONS
 
 
 def _number(name: str, value: Any, low: float, high: float = math.inf, exclusive: bool = False) -> float:

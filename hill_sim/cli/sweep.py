@@ -97,7 +97,7 @@ def _print(summary: SweepSummary, report: Path | None, given: Sweep) -> None:
 
     print(leaderboard_text(load_results(summary.folder)), end="\n\n")
     shared = f", {1 - summary.epochs_run / summary.epochs_asked:.0%} of epochs shared" if summary.epochs_asked else ""
-    finished = f"{len(summary.outcomes):,} of {summary.trials:,} trials finished"
+    finished = f"{summary.finished:,} of {summary.trials:,} trials finished"
     print(f"{finished}, {summary.ran:,} of them now, in {summary.seconds:.0f} s{shared}")
     for label, key, reason in summary.failed[:10]:
         print(f"failed: {label} {key}: {reason}", file=sys.stderr)
@@ -118,7 +118,7 @@ def _as_json(summary: SweepSummary, report: Path | None) -> str:
             "folder": str(summary.folder),
             "report": str(report) if report else None,
             "trials": summary.trials,
-            "finished": len(summary.outcomes),
+            "finished": summary.finished,
             "ran": summary.ran,
             "failed": [list(item) for item in summary.failed],
             "epochs_asked": summary.epochs_asked,

@@ -16,9 +16,9 @@ def batches(trials: Sequence[Trial], workers: int, largest: int = LARGEST) -> li
 
     The results do not depend on how trials are packed, so this is free to follow the number of workers.
     """
-    groups: dict[str, list[Trial]] = {}
+    groups: dict[Trial, list[Trial]] = {}
     for trial in trials:
-        groups.setdefault(trial.twin().key, []).append(trial)
+        groups.setdefault(trial.twin(), []).append(trial)
     enough = min(FULL, -(-len(trials) // max(workers, 1)))  # no worker idles so that another's population is full
     packed: list[list[Trial]] = []
     for group in groups.values():

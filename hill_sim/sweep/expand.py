@@ -16,7 +16,7 @@ from hill_sim.sweep.spec import Attribution, Case, PolicyEntry, SweepSpec, Tree
 from hill_sim.trial import CE_SCALED, TWIN, Trial
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Planned:
     """One trial of a sweep, with the names that the sweep's author knows it by.
 

@@ -28,7 +28,7 @@ from hill_sim.sweep.expand import expand
 from hill_sim.sweep.extend import only_adds
 from hill_sim.sweep.spec import SweepSpec
 from hill_sim.sweep.store import ResultStore
-from hill_sim.sweep.table import outcomes_table
+from hill_sim.sweep.table import outcomes_table, write_table
 
 SPEC, RESULTS, TABLE, LOCK, PREFIXES = "sweep.yaml", "results.sqlite", "results.parquet", ".lock", "prefixes"
 _HEADER = "# What this folder holds, written by hill-sim. To go on where it stopped: hill-sim sweep THIS_FOLDER\n"
@@ -205,13 +205,13 @@ def load_outcomes(path: Path | str) -> pd.DataFrame:
         return outcomes_table(store.texts())
 
 
-def export(path: Path) -> pd.DataFrame:
-    """Write `results.parquet`, whole or not at all; returns the table."""
-    table = load_outcomes(path)
+def export(path: Path) -> int:
+    """Write `results.parquet`, whole or not at all; returns how many trials are in it."""
     part = path / f"{TABLE}.part"
-    table.to_parquet(part, index=False)
+    with ResultStore(path / RESULTS, readonly=True) as store:
+        finished = write_table(store.texts(), part)
     os.replace(part, path / TABLE)
-    return table
+    return finished
 
 
 def write_atomically(target: Path, content: bytes) -> None:

@@ -45,7 +45,7 @@ class Progress:
     ) -> None:
         self._total, self._before, self._failed, self._enabled, self._clock = total, done, failed, enabled, clock
         self._visible = enabled and sys.stderr.isatty()
-        self._given: set[str] = set()
+        self._running: set[str] = set()
         self._ended: set[str] = set()
         self._best: tuple[float, str] | None = None
         self._asked = self._run = 0
@@ -74,7 +74,7 @@ class Progress:
         def watched() -> Batch | None:
             batch = feed()
             if batch is not None:
-                self._given.update(trial.key for trial in batch.trials)
+                self._running.update(trial.key for trial in batch.trials)
             return batch
 
         return watched
@@ -83,6 +83,7 @@ class Progress:
         """A trial has ended; one that runs again because its worker died counts once."""
         if key not in self._ended:
             self._ended.add(key)
+            self._running.discard(key)
             self._bar.update()
             self._bar.set_postfix_str(self._details(), refresh=False)
 
@@ -114,8 +115,7 @@ class Progress:
         return json.dumps({"ran": len(self._ended), "seconds": seconds, "workers": workers, "best": best})
 
     def _details(self, before: str = "") -> str:
-        running = len(self._given - self._ended)
-        parts = [f"{running} running"] if running else []
+        parts = [f"{len(self._running)} running"] if self._running else []
         if self._failed:
             parts.append(f"{self._failed} failed")
         if self._best:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,7 +29,7 @@ from hill_sim.errors import HillError, InvalidInput, Unavailable
 from hill_sim.sweep.commit import commit
 from hill_sim.sweep.executors import TrialEnded, choose
 from hill_sim.sweep.expand import Planned, expand
-from hill_sim.sweep.folder import PREFIXES, RESULTS, RunFolder, check, export
+from hill_sim.sweep.folder import PREFIXES, RESULTS, RunFolder, check, export, load_outcomes
 from hill_sim.sweep.logbook import logbook
 from hill_sim.sweep.pinned import Pinned, check_device, chosen, confirmed
 from hill_sim.sweep.progress import Progress
@@ -48,27 +49,33 @@ class SweepSummary:
     """How a call of `run_sweep` ended.
 
     Attributes:
-        trials: of the whole sweep; `ran`: of those, finished in this call.
-        outcomes: one row a finished trial, from this call and those before it (`load_outcomes`).
+        trials: of the whole sweep; `finished`: of those, in this call and those before it; `ran`: in this call.
         epochs_asked, epochs_run: of this call's batches, twins included.
         interrupted: Ctrl-C ended it before all was done.
     """
 
     folder: Path
     trials: int
+    finished: int
     ran: int
-    outcomes: pd.DataFrame
     epochs_asked: int
     epochs_run: int
     seconds: float
     interrupted: bool
 
-    @property
+    @cached_property
+    def outcomes(self) -> pd.DataFrame:
+        """One row a finished trial, read from the folder when it is first asked for (`load_outcomes`)."""
+        return load_outcomes(self.folder)
+
+    @cached_property
     def failed(self) -> list[tuple[str, str, str]]:
         """Label, key and last line of the traceback of each trial that failed."""
-        rows = self.outcomes[self.outcomes["status"] == "failed"]
-        last = [(error.strip().splitlines() or [""])[-1] for error in rows["error"]]
-        return list(zip(rows["label"], rows["key"], last, strict=True))
+        with ResultStore(self.folder / RESULTS, readonly=True) as store:
+            return [
+                (label, key, (outcome.error.strip().splitlines() or [""])[-1])
+                for label, key, outcome in store.failures()
+            ]
 
 
 def run_sweep(
@@ -160,11 +167,11 @@ def run_sweep(
                         told.on_batch(event.results, before + ran)
                     if stop() or not work.wait():
                         break
-            outcomes = export(path)
-            log.info("%s of %s trials finished", len(outcomes), work.total)
+            finished = export(path)
+            log.info("%s of %s trials finished", finished, work.total)
             if work.finished:
                 shutil.rmtree(path / PREFIXES, ignore_errors=True)
-        return SweepSummary(path, work.total, ran, outcomes, asked, run, time.monotonic() - began, not work.finished)
+        return SweepSummary(path, work.total, finished, ran, asked, run, time.monotonic() - began, not work.finished)
     finally:
         crew.close()
         told.close()

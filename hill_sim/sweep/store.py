@@ -171,6 +171,12 @@ class ResultStore:
         """How many finished trials ended in which way."""
         return dict(self._db.execute("SELECT status, count(*) FROM trials GROUP BY status"))
 
+    def failures(self) -> Iterator[tuple[str, str, Outcome]]:
+        """Label, key and outcome of the trials that failed, in the order of the sweep."""
+        rows = "SELECT label, key, outcome FROM trials WHERE status = 'failed' ORDER BY position"
+        for label, key, outcome in self._db.execute(rows):
+            yield label, key, Outcome.from_dict(json.loads(outcome))
+
     def last_batch(self) -> dict[str, Any] | None:
         """When the last batch was stored (UTC), how many trials it had, and the seconds of work that they took."""
         row = self._db.execute("SELECT finished, trials, seconds FROM batches ORDER BY number DESC LIMIT 1").fetchone()

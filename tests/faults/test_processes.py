@@ -121,7 +121,7 @@ def test_a_trial_that_kills_its_workers_is_named_and_the_rest_is_done(tmp_path: 
     deadly = {"label": "deadly", "policy": f"{tmp_path}/poison.py:Deadly"}
     spec = tiny(policies=["compactness", "separation", deadly], grid={"alpha": [0.5]}, seeds=1)
     summary = run_sweep(spec, tmp_path / "new", backend="bmm", workers=1)
-    assert (len(summary.outcomes), summary.interrupted) == (3, False)
+    assert (summary.finished, summary.interrupted) == (3, False)
     ((label, _, why),) = summary.failed
     assert (label, why) == ("deadly", "3 workers died over this trial, the last one exit status 3")
     without = tiny(policies=["compactness", "separation"], grid={"alpha": [0.5]}, seeds=1)

@@ -46,6 +46,14 @@ def test_help_list_and_version_start_without_torch() -> None:
         assert done.stdout
 
 
+def test_a_sweep_starts_without_the_compiler() -> None:
+    program = (
+        "import sys\nimport hill_sim.engine, hill_sim.sweep\nfrom hill_sim.kernels.dispatch import resolve\n"
+        "resolve('auto', 'cpu')\nassert not {'torch._dynamo', 'sympy', 'triton', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"hill-sim {hill_sim.__version__}\n"

@@ -128,7 +128,7 @@ def test_later_batches_start_from_what_earlier_ones_trained(reference: Path, tmp
 def test_a_finished_sweep_calls_nobody(reference: Path) -> None:
     before = load_results(reference)
     summary = run_sweep(tiny(), reference, simulate=CutShort(0))
-    assert (summary.ran, len(summary.outcomes)) == (0, TRIALS)
+    assert (summary.ran, summary.finished) == (0, TRIALS)
     assert_same_runs(load_results(reference), before)
 
 
@@ -234,7 +234,7 @@ def test_a_user_who_falls_over_is_recorded_and_the_sweep_goes_on(tmp_path: Path)
     (tmp_path / "broken.py").write_text(BROKEN)
     spec = tiny(policies=["compactness", {"label": "broken", "policy": f"{tmp_path}/broken.py:Broken"}])
     summary = run_sweep(spec, tmp_path / "new", workers=2)
-    assert (len(summary.outcomes), summary.interrupted) == (8, False)
+    assert (summary.finished, summary.interrupted) == (8, False)
     assert [label for label, _, _ in summary.failed] == ["broken"] * 4
     assert {reason for _, _, reason in summary.failed} == {"RuntimeError: my hand slipped"}
     table = load_outcomes(tmp_path / "new")

@@ -18,7 +18,7 @@ from hill_sim.engine.results import RunSet
 from hill_sim.errors import InvalidInput
 from hill_sim.sweep import Planned, expand
 from hill_sim.sweep.store import SCHEMA_VERSION, ResultStore
-from hill_sim.sweep.table import outcomes_table
+from hill_sim.sweep.table import outcomes_table, write_table
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,19 @@ def test_the_table_from_texts_is_the_table_from_results(store: ResultStore, runs
     assert table["case"].eq("case").all()
     assert table["label"].tolist() == [f"user {i}" for i in range(len(runs.results))]
     pd.testing.assert_frame_equal(table.drop(columns=["case", "label"]), runs.outcomes, check_exact=True)
+
+
+def test_a_table_written_in_chunks_is_the_table(
+    store: ResultStore, runs: RunSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hill_sim.sweep.table._CHUNK", 2)
+    assert write_table(store.texts(), tmp_path / "none.parquet") == 0
+    assert pd.read_parquet(tmp_path / "none.parquet").columns.tolist() == outcomes_table([]).columns.tolist()
+    store.add(runs.results, places(runs), views=[0], info={})
+    assert write_table(store.texts(), tmp_path / "all.parquet") == len(runs.results)
+    outcomes_table(store.texts()).to_parquet(tmp_path / "whole.parquet", index=False)
+    written, whole = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("all", "whole"))
+    pd.testing.assert_frame_equal(written, whole, check_exact=True)
 
 
 def test_the_table_gives_what_an_older_hill_sim_did_not_know_its_default() -> None:
