@@ -6,8 +6,8 @@ which something else may begin. It holds the bits of the state, so a trial that 
 
 Two levels, each with a limit, least recently used out first: memory (per process) and a folder (shared by processes),
 which takes a tenth of what its disk has free at most.
-An entry's name is the hash of all that the state depends on. It is one .npz, written beside and renamed into place, so
-it is there whole or not at all; one that cannot be read is trained again.
+An entry's name is the hash of all that the state depends on. It is one .npz with a checksum after it, written beside
+and renamed into place, so it is there whole or not at all; one that is damaged is trained again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import logging
 import os
 import shutil
 import tempfile
-import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,6 +32,7 @@ from hill_sim.types import Array
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".npz"
+_CHECKSUM = hashlib.sha256().digest_size
 
 MEMORY_BYTES = 256 * 2**20
 DISK_BYTES = 1024 * 2**20
@@ -98,7 +98,7 @@ class PrefixCache:
             os.utime(path)  # used now: the last to be dropped
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError) as error:
             _log.warning("%s cannot be read and is made again: %s", path, error)
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -127,7 +127,7 @@ class PrefixCache:
             self._held -= self._kept.popitem(last=False)[1].size
 
     def _write(self, folder: Path, name: str, content: bytes) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)  # but not its parent: a run folder that was deleted stays deleted
         if not self._fits(folder, len(content)):
             return
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".part", delete=False) as stream:
@@ -173,10 +173,15 @@ def _pack(prefix: Prefix) -> bytes:
         arrays |= {f"weight {kind}": weight.numpy(), f"bias {kind}": bias.numpy()}
     stream = io.BytesIO()
     np.savez(stream, steps=np.int64(prefix.steps), epochs=prefix.epochs, **arrays)
-    return stream.getvalue()
+    content = stream.getvalue()
+    return content + hashlib.sha256(content).digest()
 
 
 def _unpack(content: bytes) -> Prefix:
+    """Raises ValueError for anything but what `_pack` made: a damaged .npz may look whole, and lack a projection."""
+    content, checksum = content[:-_CHECKSUM], content[-_CHECKSUM:]
+    if hashlib.sha256(content).digest() != checksum:
+        raise ValueError("it is damaged")
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     kinds = [name.removeprefix("weight ") for name in arrays if name.startswith("weight ")]

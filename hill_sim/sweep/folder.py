@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import platform
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +24,7 @@ import pandas as pd
 
 from hill_sim.config import dump_yaml, load_yaml, validated
 from hill_sim.engine.results import RunSet
-from hill_sim.errors import InvalidInput, Unavailable
+from hill_sim.errors import HillError, InvalidInput, Unavailable
 from hill_sim.sweep.expand import expand
 from hill_sim.sweep.extend import only_adds
 from hill_sim.sweep.spec import SweepSpec
@@ -61,10 +62,14 @@ class RunFolder:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go by the system when the process dies, however
         except OSError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
+            holder = _holder(lock)
             lock.close()
             raise Unavailable(f"{path}: another hill-sim (process {holder}) is running this sweep") from None
+        try:
+            check(path, spec, extend=extend)  # again: another driver may have begun, and ended, since
+        except HillError:
+            lock.close()
+            raise
         lock.truncate(0)
         lock.write(f"{os.getpid()} on {platform.node()}")
         lock.flush()
@@ -77,6 +82,16 @@ class RunFolder:
 
     def __exit__(self, *_: object) -> None:
         self._lock.close()
+
+
+def _holder(lock: IO[str]) -> str:
+    """Who holds it: a driver that began at the same instant may not have written its name yet."""
+    for _ in range(100):
+        lock.seek(0)
+        if holder := lock.read().strip():
+            return holder
+        time.sleep(0.01)
+    return "unknown"
 
 
 def writer(path: Path) -> str | None:
@@ -99,9 +114,13 @@ def writer(path: Path) -> str | None:
 
 def check(path: Path, spec: SweepSpec, *, extend: bool = False) -> None:
     """Raise InvalidInput unless `path` is free for `spec`, holds it already, or (`extend`) a part of it. Reads only."""
-    if path.exists() and not path.is_dir():
+    try:
+        there = path.exists()
+    except OSError as error:  # a name that is too long, a parent that may not be entered
+        raise InvalidInput(f"{path}: cannot be a run folder: {error.strerror}") from None
+    if there and not path.is_dir():
         raise InvalidInput(f"{path}: is a file, not a folder for results")
-    if not path.exists():
+    if not there:
         return
     if not (path / SPEC).is_file():
         strangers = sorted(
@@ -112,9 +131,7 @@ def check(path: Path, spec: SweepSpec, *, extend: bool = False) -> None:
                 f"{path}: is not a run folder (it holds {', '.join(strangers[:3])}); choose another --out"
             )
         return
-    there = load_yaml(path / SPEC)
-    here = spec.resolved()
-    if difference := first_difference(there, here):
+    if difference := first_difference(load_yaml(path / SPEC), spec.resolved()):
         adds = only_adds(read_spec(path), spec)
         if adds and extend:
             return

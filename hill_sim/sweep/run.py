@@ -29,7 +29,8 @@ from hill_sim.errors import HillError, InvalidInput, Unavailable
 from hill_sim.sweep.commit import commit
 from hill_sim.sweep.executors import TrialEnded, choose
 from hill_sim.sweep.expand import Planned, expand
-from hill_sim.sweep.folder import PREFIXES, RESULTS, RunFolder, check, export, load_outcomes
+from hill_sim.sweep.folder import PREFIXES, RESULTS, RunFolder, check, export, load_outcomes, read_spec
+from hill_sim.sweep.identity import confirm
 from hill_sim.sweep.logbook import logbook
 from hill_sim.sweep.pinned import Pinned, check_device, chosen, confirmed
 from hill_sim.sweep.progress import Progress
@@ -51,7 +52,7 @@ class SweepSummary:
     Attributes:
         trials: of the whole sweep; `finished`: of those, in this call and those before it; `ran`: in this call.
         epochs_asked, epochs_run: of this call's batches, twins included.
-        interrupted: Ctrl-C ended it before all was done.
+        interrupted: Ctrl-C or SIGTERM ended it before all was done.
     """
 
     folder: Path
@@ -137,6 +138,7 @@ def run_sweep(
             logbook(path),
             ResultStore(path / RESULTS) as store,
         ):
+            confirm(store, spec, mended=retry_failed)
             stored = json.loads(store.meta("pinned") or "null")
             values = confirmed(stored, trials, device, backend) if stored else values or chosen(trials, device, backend)
             pinned = Pinned(store, values, backend)
@@ -182,7 +184,12 @@ def _opener(spec: SweepSpec, pmax: int | str) -> tuple[Callable[[ResultStore, Pa
     if spec.search:
         proposals = Proposals(spec)
         first = [item.trial for item in proposals.first()]
-        return lambda store, pack, path: SearchWork(proposals, store, LocalStudy.open(path, spec), pack), first
+
+        def searching(store: ResultStore, pack: Packer, path: Path) -> Work:
+            study = LocalStudy.open(path, read_spec(path), proposals.params(store))
+            return SearchWork(proposals, store, study, pack)
+
+        return searching, first
     places = _resolved(expand(spec), pmax)
 
     def fixed(store: ResultStore, pack: Packer, path: Path) -> Work:
@@ -224,7 +231,9 @@ def _check_data(trials: Sequence[Trial]) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether Ctrl-C was pressed. Pressed again it is a KeyboardInterrupt."""
+    """Yields a function that says whether Ctrl-C was pressed, or SIGTERM came, as schedulers send it.
+
+    The second of them is a KeyboardInterrupt."""
     pressed = threading.Event()
 
     def handler(signum: int, frame: FrameType | None) -> None:
@@ -236,11 +245,12 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield pressed.is_set
         return
-    before = signal.signal(signal.SIGINT, handler)
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield pressed.is_set
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, of_old in before.items():
+            signal.signal(number, of_old)
 
 
 @contextmanager
@@ -251,6 +261,8 @@ def _named_disk_errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise HillError(f"{path / RESULTS}: cannot be written: {error}; what was stored stays") from None
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+        if not path.is_dir():
+            raise HillError(f"{path}: was deleted or moved while the sweep ran; it stops here") from None
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM):
             raise
         raise HillError(f"{path}: cannot be written: {os.strerror(error.errno)}; what was stored stays") from None

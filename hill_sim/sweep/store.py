@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from hill_sim.engine.results import EPOCH_COLUMNS, Interaction, Outcome, TrialResult
-from hill_sim.errors import InvalidInput
+from hill_sim.errors import HillError, InvalidInput
 from hill_sim.sweep.expand import Planned
 from hill_sim.trial import Trial
 from hill_sim.types import Array
@@ -73,6 +74,7 @@ class ResultStore:
             if not readonly:
                 if (damage := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                     raise sqlite3.DatabaseError(damage)
+                self._file = path.stat()
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = NORMAL")  # no killed process loses anything, a power cut may
         except sqlite3.DatabaseError as error:
@@ -145,6 +147,7 @@ class ResultStore:
             info: of the batch: epochs_asked, epochs_run, seconds.
             meta: values of the meta table to set with it.
         """
+        self._check_there()
         kept = set(views)
         trials, interactions = [], []
         for result in results:
@@ -166,6 +169,15 @@ class ResultStore:
             self._db.executemany("INSERT OR REPLACE INTO interactions VALUES (?,?,?)", interactions)
             self._db.execute("INSERT INTO batches (trials, epochs_asked, epochs_run, seconds) VALUES (?,?,?,?)", batch)
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", (meta or {}).items())
+
+    def _check_there(self) -> None:
+        """SQLite would go on writing to a file that was deleted."""
+        try:
+            there = os.path.samestat(self._file, self.path.stat())
+        except OSError:
+            there = False
+        if not there:
+            raise HillError(f"{self.path}: was deleted, moved or replaced while the sweep ran; it stops here")
 
     def counts(self) -> dict[str, int]:
         """How many finished trials ended in which way."""

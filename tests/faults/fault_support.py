@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sweep_support import TINY, tiny
 
 from hill_sim.engine import simulate
@@ -40,11 +44,39 @@ def uninterrupted(folder: Path, spec: SweepSpec) -> Path:
     return folder
 
 
-def start(spec: Path, out: Path, *arguments: str, workers: int = 2) -> subprocess.Popen[str]:
-    """The command line, in a process of its own."""
+def start(
+    spec: Path, out: Path, *arguments: str, workers: int = 2, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """The command line, in a process group of its own, as a terminal starts it."""
     command = [sys.executable, "-m", "hill_sim.cli", "sweep", str(spec), "--out", str(out), "--no-report"]
     command += ["--backend", "bmm", "--workers", str(workers), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
+        env={**os.environ, **(environment or {})},
+    )  # fmt: skip
+
+
+def kill_9(driver: subprocess.Popen[str]) -> None:
+    """The driver is gone; its workers follow by themselves."""
+    workers = children(driver.pid)
+    driver.kill()
+    driver.communicate()
+    wait_for_death(workers)
+
+
+def kill_again_and_again(spec: Path, folder: Path, kills: int, last: int) -> None:
+    """Each kill comes a random moment after a random number of trials, up to `last`, was seen in the store."""
+    rng = np.random.default_rng(0)
+    for target in sorted(rng.integers(0, last, kills).tolist()):
+        driver = start(spec, folder, workers=1 + int(rng.integers(2)))
+        wait_for(partial(_holds, folder, target), driver)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            driver.wait(timeout=rng.uniform(0, 1.5))
+        kill_9(driver)
+
+
+def _holds(folder: Path, target: int) -> bool:
+    return stored(folder) >= target
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | None, seconds: float = 300) -> None:
@@ -67,8 +99,21 @@ def stored(folder: Path) -> int:
         return 0
 
 
+def times_stored(folder: Path) -> int:
+    """How many trials all batches had together: a trial that was stored twice counts twice."""
+    with sqlite3.connect(f"file:{folder / RESULTS}?mode=ro", uri=True) as db:
+        (count,) = db.execute("SELECT sum(trials) FROM batches").fetchone()
+    db.close()
+    return int(count)
+
+
 def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """None once it has ended."""
+    try:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(child) for child in found.split()]
 
 
 def wait_for_death(pids: Sequence[int], seconds: float = 60) -> None:

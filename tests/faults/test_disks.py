@@ -99,13 +99,3 @@ def test_a_second_driver_is_refused_by_name_and_the_first_goes_on(
     assert f"another hill-sim (process {first.pid} on " in refusal
     assert f"running (process {first.pid} on " in seen
     assert_same_results(folder, whole)
-
-
-def test_the_clock_may_be_set_back(tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever reads the time of day here gets an hour less each time."""
-    hours = iter(range(10**6))
-    monkeypatch.setattr("time.time", lambda: 1e9 - 3600.0 * next(hours))
-    summary = run_sweep(longer(), tmp_path / "run", backend="bmm", simulate=simulate)
-    assert summary.seconds > 0
-    monkeypatch.undo()
-    assert_same_results(tmp_path / "run", whole)

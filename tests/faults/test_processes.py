@@ -8,19 +8,19 @@ import re
 import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 from fault_support import (
     FULL,
     LONGER,
     TRIALS,
     children,
+    kill_again_and_again,
     longer,
     start,
     stored,
+    times_stored,
     uninterrupted,
     wait_for,
     wait_for_death,
@@ -38,29 +38,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return uninterrupted(tmp_path_factory.mktemp("whole") / "tiny", longer())
 
 
-def reached(folder: Path, target: int) -> bool:
-    return stored(folder) >= target
-
-
 def test_kill_9_of_the_driver_again_and_again(tmp_path: Path) -> None:
-    """Each kill comes a random moment after a random number of trials was seen in the store."""
     changes = {**LONGER, "seeds": 24 if FULL else 6}
-    spec, folder = write_yaml(tmp_path / "longer.yaml", **changes), tmp_path / "killed"
-    rng, kills = np.random.default_rng(0), 20 if FULL else 3
-    total = 64 * changes["seeds"]
-    for target in sorted(rng.integers(0, total - 192, kills).tolist()):
-        driver = start(spec, folder, workers=1 + int(rng.integers(2)))
-        wait_for(partial(reached, folder, target), driver)
-        workers = children(driver.pid)
-        try:
-            driver.wait(timeout=rng.uniform(0, 1.5))
-        except subprocess.TimeoutExpired:
-            driver.kill()
-        driver.communicate()
-        wait_for_death(workers)
+    spec, folder, total = write_yaml(tmp_path / "longer.yaml", **changes), tmp_path / "killed", 64 * changes["seeds"]
+    kill_again_and_again(spec, folder, kills=20 if FULL else 3, last=total - 192)
     kept = stored(folder)
     summary = run_sweep(tiny(**changes), folder, backend="bmm", workers=2)
     assert summary.ran == total - kept
+    assert times_stored(folder) == total
     assert_same_results(folder, uninterrupted(tmp_path / "whole", tiny(**changes)))
 
 

@@ -147,8 +147,43 @@ def test_a_lock_that_optuna_left_behind_is_in_nobodys_way(tmp_path: Path) -> Non
 def test_a_journal_of_another_search_is_refused(reference: Path, tmp_path: Path) -> None:
     run(tmp_path / "other", seed=5)
     (tmp_path / "other" / JOURNAL).write_bytes(journal_of(reference))
-    with pytest.raises(HillError, match=r"study.journal: candidate 0 is another there"):
+    with pytest.raises(HillError, match=r"study.journal: is the record of another search; move it away"):
         run(tmp_path / "other", Formula(calls=0), seed=5)
+    assert journal_of(tmp_path / "other") == journal_of(reference)
+
+
+def test_a_journal_that_tells_of_other_values_is_refused(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    content = journal_of(tmp_path / "run")
+    values = json.dumps(read_study(tmp_path / "run").trials[3].values, separators=(",", ":")).encode()
+    (tmp_path / "run" / JOURNAL).write_bytes(content.replace(values, b"[12345.0]"))
+    with pytest.raises(HillError, match=r"study.journal: candidate 3 is another there; .* Move it away"):
+        run(tmp_path / "run", Formula(calls=0))
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_journal_that_is_deleted_while_the_search_runs_is_written_again(
+    reference: Path, tmp_path: Path, cut: bool
+) -> None:
+    class Deleting(Formula):
+        def __call__(self, *arguments: Any, **options: Any) -> Any:
+            if len(self.trained) == 40:
+                (tmp_path / "run" / JOURNAL).unlink()
+                if cut:
+                    (tmp_path / "run" / JOURNAL).write_bytes(b"{")
+            return super().__call__(*arguments, **options)
+
+    run(tmp_path / "run", Deleting())
+    assert [t.values for t in read_study(tmp_path / "run").trials] == [t.values for t in read_study(reference).trials]
+
+
+def test_a_search_may_be_renamed(reference: Path, tmp_path: Path) -> None:
+    """The folder's name for it stays, in its study too."""
+    with pytest.raises(SystemExit):
+        run(tmp_path / "run", Formula(calls=2))
+    spec = searched().model_copy(update={"name": "renamed"})
+    run_sweep(spec, tmp_path / "run", simulate=Formula(), progress=False)
+    assert [t.values for t in read_study(tmp_path / "run").trials] == [t.values for t in read_study(reference).trials]
 
 
 def test_what_a_generation_proposes_is_stored_before_it_runs(tmp_path: Path) -> None:

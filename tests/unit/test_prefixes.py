@@ -100,6 +100,28 @@ def test_a_damaged_entry_is_as_if_it_were_not_there(
     assert PrefixCache(tmp_path).get("a") is not None
 
 
+def test_no_damage_of_a_byte_goes_unseen(tmp_path: Path) -> None:
+    """Some leave an .npz that opens, with a projection less; some make zipfile raise what nobody expects."""
+    PrefixCache(tmp_path).put("a", a_prefix(1, floats=2))
+    (path,) = tmp_path.iterdir()
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        assert PrefixCache(tmp_path).get("a") is None, place
+
+
+def test_a_folder_is_made_again_but_never_its_parent(tmp_path: Path) -> None:
+    cache = PrefixCache(tmp_path / "run" / "prefixes")
+    (tmp_path / "run").mkdir()
+    cache.put("a", a_prefix(1))
+    shutil.rmtree(tmp_path / "run" / "prefixes")
+    cache.put("b", a_prefix(2))
+    assert PrefixCache(tmp_path / "run" / "prefixes").get("b") is not None
+    shutil.rmtree(tmp_path / "run")
+    cache.put("c", a_prefix(3))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_that_cannot_be_written_costs_nothing_but_time(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     cache = PrefixCache(tmp_path / "file" / "prefixes")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from hill_sim.engine.results import RunSet
 from hill_sim.errors import InvalidInput, unknown
 from hill_sim.sweep.executors.base import Executor, InProcess, count
 from hill_sim.sweep.executors.local import LocalWorkers
+from hill_sim.sweep.identity import strings
 from hill_sim.sweep.spec import SweepSpec
 
 
@@ -46,14 +47,5 @@ def choose(
         return LocalWorkers(number, options)
     from hill_sim.sweep.executors.cluster import RayWorkers
 
-    names = list(_strings(spec.resolved()))
+    names = list(strings(spec.resolved()))
     return RayWorkers(workers, options, address=address, gpus_per_worker=gpus_per_worker, names=names)
-
-
-def _strings(values: Any) -> Iterator[str]:
-    """All strings in nested lists and mappings."""
-    if isinstance(values, str):
-        yield values
-    elif isinstance(values, dict | list):
-        for value in values.values() if isinstance(values, dict) else values:
-            yield from _strings(value)

@@ -64,7 +64,7 @@ class LocalWorkers:
                 try:
                     kind, *content = worker.connection.recv()
                 except (EOFError, OSError):
-                    how = in_words(worker.kill())
+                    how = in_words(worker.ended())
                     self._workers[self._workers.index(worker)] = _Worker()
                     if worker.ready:
                         ended = retries.died(batch, how)
@@ -119,8 +119,13 @@ class _Worker:
             self.connection.send((list(batch.trials), {**options, **batch.options}))
 
     def kill(self) -> int:
-        """End the process; returns its exit status."""
+        """End the process, a stopped one too; returns its exit status."""
         self.connection.close()
-        if self._process.poll() is None:
-            self._process.terminate()
+        self._process.kill()
         return self._process.wait()
+
+    def ended(self) -> int:
+        """The exit status of a process that has closed its end, and so is about to end by itself."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=10)
+        return self.kill()

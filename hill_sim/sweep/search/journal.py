@@ -37,6 +37,7 @@ class Journal(BaseJournalBackend):
             json.loads(line)
         if len(whole) < len(content):
             os.truncate(path, len(whole))
+        self._size = len(whole)
         self._waiting: list[bytes] = []
         self._held = False
 
@@ -64,7 +65,10 @@ class Journal(BaseJournalBackend):
     def _write(self) -> None:
         if not self._waiting:
             return
-        with self.path.open("ab", buffering=0) as stream:
-            stream.write(b"".join(line + b"\n" for line in self._waiting))
+        whole = self.path.exists() and self.path.stat().st_size >= self._size
+        lines = self._waiting if whole else self._lines  # all of it, if somebody deleted or cut the file meanwhile
+        with self.path.open("ab" if whole else "wb", buffering=0) as stream:
+            stream.write(b"".join(line + b"\n" for line in lines))
             os.fsync(stream.fileno())
+            self._size = stream.tell()
         self._waiting = []

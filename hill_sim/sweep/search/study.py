@@ -18,7 +18,9 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from hill_sim.config import validated
 from hill_sim.errors import HillError
+from hill_sim.sweep.extend import only_adds
 from hill_sim.sweep.search.candidates import Candidate, Told
 from hill_sim.sweep.search.journal import Journal
 from hill_sim.sweep.search.propose import STATES
@@ -46,8 +48,11 @@ class Study:
         except KeyError:
             pass
         else:
-            if self.storage.get_study_user_attrs(there).get("hill_sim") != self._spec.resolved():  # extended since
-                self.storage.set_study_user_attr(there, "hill_sim", self._spec.resolved())
+            of, here = self.storage.get_study_user_attrs(there).get("hill_sim"), self._spec.resolved()
+            if of is not None and of != here and not only_adds(validated(SweepSpec, of, self.where), self._spec):
+                raise HillError(f"{self.where}: is the record of another search; move it away, and ours is written")
+            if of != here:  # extended since
+                self.storage.set_study_user_attr(there, "hill_sim", here)
             return there
         directions = [objective.direction for objective in self._search.objectives]
         study = optuna.create_study(storage=self.storage, study_name=self._spec.name, directions=directions)
@@ -60,9 +65,7 @@ class Study:
         for candidate in candidates:
             if (there := self._trials.get(candidate.number)) is not None:
                 if there.params != dict(candidate.params):
-                    raise HillError(
-                        f"{self.where}: candidate {candidate.number} is another there; it is no record of this run"
-                    )
+                    raise self._mistaken(candidate)
                 continue
             template = optuna.trial.create_trial(
                 state=TrialState.RUNNING,
@@ -82,6 +85,8 @@ class Study:
         """Record what a candidate came to, unless that is recorded already."""
         trial = self._trials[candidate.number]
         if trial.state.is_finished():
+            if (trial.state, trial.values or []) != (STATES[told.state], list(told.values)):
+                raise self._mistaken(candidate)
             return
         for epoch, value in told.reports.items():
             self.storage.set_trial_intermediate_value(trial._trial_id, epoch, value)
@@ -89,6 +94,12 @@ class Study:
             self.storage.set_trial_system_attr(trial._trial_id, f"constraints:{text}", excess)
         self.storage.set_trial_state_values(trial._trial_id, STATES[told.state], told.values or None)
         self._trials[candidate.number] = self.storage.get_trial(trial._trial_id)
+
+    def _mistaken(self, candidate: Candidate) -> HillError:
+        return HillError(
+            f"{self.where}: candidate {candidate.number} is another there; it is no record of this run. "
+            "Move it away, and ours is written"
+        )
 
     def finished(self, number: int) -> bool:
         return number in self._trials and self._trials[number].state.is_finished()
@@ -106,16 +117,26 @@ class LocalStudy(Study):
             super().__init__(JournalStorage(journal), spec, str(journal.path))
 
     @classmethod
-    def open(cls, folder: Path, spec: SweepSpec) -> LocalStudy:
-        """The folder's study; one that cannot be read is put aside and written again from the results."""
+    def open(cls, folder: Path, spec: SweepSpec, proposed: Sequence[Mapping[str, Any]] = ()) -> LocalStudy:
+        """The folder's study; one that is damaged is put aside and written again from the results.
+
+        Args:
+            proposed: parameters of the candidates so far, by the results.
+        """
         path = folder / JOURNAL
         try:
-            return cls(Journal(path), spec)
+            study = cls(Journal(path), spec)
+            if all(trial.params == params for trial, params in zip(study.trials(), proposed, strict=False)):
+                return study
+            damage = "tells of other candidates"
         except OSError as error:
             raise HillError(f"{path}: {error.strerror}") from None
-        except (ValueError, KeyError, AssertionError, AttributeError) as error:
-            set_aside(path, f"cannot be read ({error})")
-            return cls(Journal(path), spec)
+        except HillError:
+            raise
+        except Exception as error:  # whatever Optuna makes of lines that are no record
+            damage = f"cannot be read ({type(error).__name__}: {error})"
+        set_aside(path, damage)
+        return cls(Journal(path), spec)
 
     def batch(self) -> AbstractContextManager[None]:
         """What is recorded within reaches the disk in one write."""

@@ -75,10 +75,18 @@ class Proposals:
 
     def stored(self, store: ResultStore) -> Iterator[Candidate]:
         """The candidates that have been proposed so far."""
+        for number, params in enumerate(self._stored(store)):
+            yield from self._candidates(number, params)
+
+    def params(self, store: ResultStore) -> list[dict[str, Any]]:
+        """The parameters of the candidates that have been proposed so far."""
+        return [some for params in self._stored(store) for some in params]
+
+    def _stored(self, store: ResultStore) -> Iterator[list[dict[str, Any]]]:
         for number in range(self.count):
             if (text := store.meta(f"generation {number}")) is None:
                 return
-            yield from self._candidates(number, json.loads(text)["params"][: self._size_of(number)])
+            yield json.loads(text)["params"][: self._size_of(number)]
 
     def _size_of(self, number: int) -> int:
         return min(self.size, self.search.candidates - number * self.size)
