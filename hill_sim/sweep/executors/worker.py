@@ -35,7 +35,8 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 
 def main(descriptor: int) -> None:
     """Serve until the driver closes its end, or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business: it lets this batch end
+    for number in (signal.SIGINT, signal.SIGTERM):  # a scheduler sends it to all processes of a job
+        signal.signal(number, signal.SIG_IGN)  # it is the driver's business, which lets this batch end
     connection = Connection(descriptor)
     tasks: queue.SimpleQueue[tuple[Any, dict[str, Any]]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, tasks), daemon=True).start()
