@@ -225,11 +225,10 @@ def _slices(found: Found) -> Figure:
         axes = made.add_subplot(math.ceil(len(places) / columns), columns, index + 1, sharey=shared)
         shared = shared or axes
         given, labels = done[dimension.place], None
-        if dimension.values:
-            choices = [v if isinstance(v, str) else json.dumps(v) for v in dimension.values]
-            known = [v if isinstance(v, str | int | float) else json.dumps(v, sort_keys=True) for v in dimension.values]
+        if dimension.choices:
+            choices = [v if isinstance(v, str) else json.dumps(v) for v in dimension.choices]
             spread = (done["candidate"] * 0.618 % 1 - 0.5) * 0.5  # side by side, not on top of each other
-            given, labels = given.map(known.index) + spread, choices
+            given, labels = given.map(dimension.encoded.index) + spread, choices
         axes.scatter(given, scale * done[first.name], s=14, c=done["candidate"], cmap="Blues", linewidth=0.3,
                      edgecolor=style.MUTED, vmin=-0.5 * len(done))  # fmt: skip
         if labels:

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 
 from hill_sim.config import Strict
 from hill_sim.risk.sensitivity import saltelli
-from hill_sim.sweep.ranges import Range
+from hill_sim.sweep.ranges import Range, check
 
 
 class Design(Strict):
@@ -40,15 +40,13 @@ class Design(Strict):
     def _some(cls, parameters: dict[str, Range]) -> dict[str, Range]:
         if not parameters:
             raise ValueError("{} is not at least one parameter")
-        for place, values in parameters.items():
-            if values.choices is not None and len(values.choices) < 2:
-                raise ValueError(f"{place}: {values.choices[0]!r} alone does not vary; it belongs under fixed")
+        check(parameters, varies=True)
         return parameters
 
     def points(self) -> list[dict[str, Any]]:
         """The n (d + 2) points in the order that `hill_sim.risk.sensitivity.sobol_indices` expects."""
         quantiles: np.ndarray = saltelli(self.n, len(self.parameters), self.seed)
         return [
-            {place: values.at(float(u)) for (place, values), u in zip(self.parameters.items(), row, strict=True)}
+            {place: values.at(float(u), place) for (place, values), u in zip(self.parameters.items(), row, strict=True)}
             for row in quantiles
         ]

@@ -131,8 +131,9 @@ def check(path: Path, spec: SweepSpec, *, extend: bool = False) -> None:
                 f"{path}: is not a run folder (it holds {', '.join(strangers[:3])}); choose another --out"
             )
         return
-    if difference := first_difference(load_yaml(path / SPEC), spec.resolved()):
-        adds = only_adds(read_spec(path), spec)
+    held = read_spec(path)
+    if difference := first_difference(held.resolved(), spec.resolved()):
+        adds = only_adds(held, spec)
         if adds and extend:
             return
         ways = "--extend runs what is new, or " if adds else ""

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hill_sim.config import Strict, unknown_key
 from hill_sim.policy import HumanLimits
 from hill_sim.seeding import generator
-from hill_sim.sweep.ranges import Range
+from hill_sim.sweep.ranges import Range, check
 
 LIMITS = tuple(f.name for f in fields(HumanLimits) if f.name != "seed")
 
@@ -49,11 +49,17 @@ class People(Strict):
                 raise ValueError(f"limits.{name}: {unknown_key(str(name), LIMITS)}")
         return {**rest, "limits": limits} if limits else rest
 
+    @field_validator("limits", mode="after")
+    @classmethod
+    def _fit(cls, limits: dict[str, Range]) -> dict[str, Range]:
+        check(limits, inside="user.")
+        return limits
+
     def drawn(self) -> list[dict[str, Any]]:
         """The `user` options of each person."""
         return [
             {
-                **{name: values.at(self._chance(name, person)) for name, values in self.limits.items()},
+                **{name: values.at(self._chance(name, person), f"user.{name}") for name, values in self.limits.items()},
                 "seed": person,
             }
             for person in range(1, self.count + 1)

@@ -225,6 +225,8 @@ def test_people_follow_every_policy_but_what_trains_without_a_user() -> None:
         assert 0.1 <= person["motor_noise"] < 0.2
         assert person["effort"] in (2, 4)
         assert person["mistakes"] == 0.05
+    whole = expand(tiny(users={"count": 20, "effort": {"low": 1, "high": 3}}, seeds=1, grid={}))
+    assert {item.trial.user["effort"] for item in whole if not item.trial.is_twin} == {1, 2, 3}
     more = expand(tiny(users={**users, "count": 5, "skipping": 0.1}, seeds=1, grid={}, policies=["compactness"]))
     assert [dict(item.trial.user, skipping=0.1) for item in planned[:3]] == [item.trial.user for item in more[:3]]
 
@@ -274,8 +276,12 @@ def test_attribution_adds_branches_at_the_end() -> None:
         ({"users": {"count": 2, "motor_nois": 0.1}}, "users.motor_nois: unknown; did you mean 'motor_noise'?"),
         ({"users": {"count": 2, "seed": -1}}, "users.seed: -1 is not greater than"),
         ({"users": {"count": 2, "effort": []}}, r"users.limits.effort.choices: \[\] is not a list of at least one"),
-        ({"users": {"count": 2, "motor_noise": {"low": 0.3, "high": 0.1}}}, "0.3 is not a finite number below"),
+        (
+            {"users": {"count": 2, "motor_noise": {"low": 0.3, "high": 0.1}}},
+            r"motor_noise\.low: 0\.3 is not below high: 0\.1",
+        ),
         ({"users": {"count": 2, "motor_noise": {"low": 0.3}}}, "needs low and high, or choices"),
+        ({"users": {"count": 2, "effort": {"low": 0.5, "high": 3}}}, "users.limits.effort: low, high and step"),
         ({"design": {"n": 5, "parameters": {"alpha": [0.1, 0.5]}}}, "design.n: 5 is not a power of two"),
         ({"design": {"n": 4, "parameters": {}}}, "design.parameters: {} is not at least one"),
         ({"design": {"n": 4, "parameters": {"alhpa": [0.1, 0.5]}}}, "design.*alhpa: unknown; did you mean 'alpha'"),

@@ -13,9 +13,14 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from search_support import searched
 
 from hill_sim.errors import InvalidInput
-from hill_sim.sweep.search.space import dimension
+from hill_sim.sweep.ranges import Range
+from hill_sim.sweep.search.space import Dimension
 
 UNIT = st.floats(0, 1, exclude_max=True)
+
+
+def dimension(place: str, given: Any) -> Dimension:
+    return Dimension(place, Range.model_validate(given))
 
 
 @pytest.mark.parametrize(("place", "given_", "expected"), [
@@ -63,14 +68,14 @@ def test_a_choice_gives_the_trial_what_yaml_wrote() -> None:
 
 
 @pytest.mark.parametrize(("given_", "why"), [
-    ({}, "is not {low, high}"), (3, "is not {low, high}"), ({"low": 0}, "high: missing"), ({"hi": 1, "low": 0}, "hi"),
+    ({}, "needs low and high"), (3, "3 alone"), ({"low": 0}, "needs low and high"), ({"hi": 1, "low": 0}, "hi"),
     ({"low": 1, "high": 1}, "is not below"), ({"low": 2, "high": 1}, "is not below"),
-    ({"low": 0, "high": 1, "log": True}, "is not > 0"), ({"low": 1, "high": 2, "log": True, "step": 1}, "no place"),
+    ({"low": 0, "high": 1, "log": True}, "not above 0"), ({"low": 1, "high": 2, "log": True, "step": 1}, "no place"),
     ({"low": 0, "high": 1, "step": 0.3}, "does not lead"), ({"low": 0, "high": 1, "step": 0}, "is not in"),
     ({"low": "a", "high": 1}, "finite number"), ({"low": float("nan"), "high": 1}, "finite number"),
-    ({"low": True, "high": 2}, "finite number"), ({"low": 0, "high": 1, "log": 1}, "true or false"),
-    ({"choices": [1, 2], "low": 0}, "stand alone"), (["one"], "at least two"), ([1, 2, 1], "twice"),
-    ([], "at least two"),
+    ({"low": True, "high": 2}, "finite number"), ({"low": 0, "high": 1, "log": 1}, "boolean"),
+    ({"choices": [1, 2], "low": 0}, "stand alone"), (["one"], "alone does not vary"), ([1, 2, 1], "twice"),
+    ([], "at least one"),
 ])  # fmt: skip
 def test_what_is_no_dimension_is_said(given_: Any, why: str) -> None:
     with pytest.raises(ValueError, match=why):
@@ -79,6 +84,9 @@ def test_what_is_no_dimension_is_said(given_: Any, why: str) -> None:
 
 @pytest.mark.parametrize(("changes", "why"), [
     ({"space": {}}, "empty space"),
+    ({"space": {"alpha": {"low": "a", "high": 1}}}, r"search\.space\.alpha\.low: 'a' is not a finite number"),
+    ({"space": {"alpha": {"low": 2, "high": 1}}}, r"search\.space\.alpha\.low: 2 is not below high: 1"),
+    ({"space": {"user.effort": {"low": 1.5, "high": 4}}}, r"search\.space\.user\.effort: low, high and step"),
     ({"space": {"alhpa": {"low": 0, "high": 1}}}, r"alhpa.*alpha"),
     ({"space": {"seed": {"low": 0, "high": 9}}}, "seeds"),
     ({"space": {"user": [{}, {"effort": 2}], "user.effort": [1, 2]}}, "searched as a whole"),

@@ -5,7 +5,7 @@ search:
   seed: 0                            # of the sampler; the trials' seeds stand under the sweep's `seeds`
   candidates: 128
   batch: 16                          # candidates proposed together: a generation
-  space: {alpha: {low: 0.1, high: 0.9}, lam: {low: 1e-3, high: 1, log: true}}        # see `space`
+  space: {alpha: {low: 0.1, high: 0.9}, lam: {low: 1e-3, high: 1, log: true}}        # see `ranges`
   constraints: ["alpha + lam < 1.2"]                                                 # on what is tried
   objectives: [{measure: gain, statistic: iqm, direction: maximize}]                 # or just: gain
   feasible: ["worst(negative_flips) <= 0.02"]                                        # on what comes out
@@ -25,9 +25,10 @@ from pydantic import Field, field_validator, model_validator
 
 from hill_sim.config import Strict, unknown_key
 from hill_sim.sweep.places import check_place
+from hill_sim.sweep.ranges import Range
 from hill_sim.sweep.search.expressions import Expression
 from hill_sim.sweep.search.outcomes import STATISTICS, Feasible, check_measure, direction_of
-from hill_sim.sweep.search.space import Dimension, dimension
+from hill_sim.sweep.search.space import Dimension
 
 DESIGNS = ("random", "qmc")
 ADAPTIVE = ("tpe", "nsga2", "nsga3", "gp")
@@ -95,7 +96,7 @@ class SearchSpec(Strict):
     """A search, as written in YAML (see the module's example)."""
 
     sampler: str
-    space: dict[str, Any]
+    space: dict[str, Range]
     objectives: list[Objective]
     candidates: int = Field(ge=1, le=1_000_000)
     seed: int = Field(default=0, ge=0)
@@ -115,21 +116,24 @@ class SearchSpec(Strict):
 
     @field_validator("space", mode="before")
     @classmethod
-    def _dimensions(cls, given: Any) -> Any:
+    def _places(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
         if not given:
             raise ValueError("{} is an empty space: nothing to search over")
-        for place, value in given.items():
+        for place in given:
             check_place(str(place))
             head = str(place).partition(".")[0]
             if head != place and head in given:
                 raise ValueError(f"{place}: {head} is searched as a whole already")
-            try:
-                dimension(str(place), value)
-            except ValueError as error:
-                raise ValueError(f"{place}: {error}") from None
         return given
+
+    @field_validator("space", mode="after")
+    @classmethod
+    def _dimensions(cls, space: dict[str, Range]) -> dict[str, Range]:
+        for place, values in space.items():
+            Dimension(place, values)
+        return space
 
     @field_validator("objectives", mode="before")
     @classmethod
@@ -196,7 +200,7 @@ class SearchSpec(Strict):
 
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:
-        return tuple(dimension(place, given) for place, given in self.space.items())
+        return tuple(Dimension(place, values) for place, values in self.space.items())
 
     @cached_property
     def restrictions(self) -> tuple[Expression, ...]:
