@@ -120,10 +120,10 @@ class Maker:
 
     def impossible(self, params: Mapping[str, Any]) -> str:
         """What a trial refuses of these parameters; or empty."""
-        from hill_sim.engine import plan
+        from hill_sim.engine.planning import resolve_all  # late: torch
 
         try:
-            plan([Trial(**fields, seed=self.spec.seeds[0]) for _, _, fields in self.fields(params)])
+            resolve_all([Trial(**fields, seed=self.spec.seeds[0]) for _, _, fields in self.fields(params)])
         except InvalidInput as error:
             return str(error)
         return ""

@@ -99,10 +99,10 @@ class Proposals:
         return propose.adaptive(self.search, number, self.size, known, self.maker.refusal, count), 0
 
     def _candidates(self, number: int, params: Sequence[dict[str, Any]]) -> list[Candidate]:
-        from hill_sim.engine import plan  # late: torch, while the workers import it too
+        from hill_sim.engine.planning import resolve_all  # late: torch, while the workers import it too
 
         planned = [self.maker.planned(some) for some in params]
-        trials = iter(plan([item.trial for items in planned for item in items]).trials)
+        trials = iter(resolve_all([item.trial for items in planned for item in items]))
         return [
             Candidate(
                 number * self.size + index,
