@@ -1,8 +1,12 @@
 """`hill-sim bench sweep`: what a sweep costs beside its trainings, and what more workers bring.
 
-`scale` runs sweeps of growing size with an engine stub, so that expanding, planning, packing, storing, exporting and
-resuming are all that is timed; each size in a process of its own, for its peak memory. `workers` trains one sweep for
-real with one process and with two, `ray` with as many Ray workers as processes: ratios of the same run.
+`scale` runs grids of growing size with an engine stub, so that expanding, planning, packing, storing, exporting and
+resuming are all that is timed; each size in a process of its own, for its peak memory. `search` trains a Sobol search
+for real and says which share of all processor time its driver took; then it runs one of ten thousand trials with the
+stub, and carries the workers' time over from the real one. `workers` trains one sweep with one process and with two,
+`ray` with as many Ray workers as processes: ratios of the same run.
+
+Seconds are of processor time, which others on the machine disturb less, unless the column says clock.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import pandas as pd
 from hill_sim.bench.engine import environment
 from hill_sim.config import validated
 from hill_sim.engine.results import EPOCH_COLUMNS, Interaction, Outcome, RunSet, TrialResult
+from hill_sim.errors import unknown
 from hill_sim.registry import STRATEGIES
 from hill_sim.sweep.run import run_sweep
 from hill_sim.sweep.spec import SweepSpec
@@ -38,14 +43,16 @@ class SweepBench:
     """Benchmark sweeps.
 
     Attributes:
-        cases: of `scale`, `workers` and `ray`.
+        cases: of `scale`, `search`, `workers` and `ray`.
         trials: sizes of the `scale` case.
+        real: trials of the search that is trained for real.
         out: a CSV file to write; its folder is made.
         repeats: of the real sweeps; the minimum counts.
     """
 
-    cases: tuple[str, ...] = ("scale", "workers", "ray")
+    cases: tuple[str, ...] = ("scale", "search", "workers", "ray")
     trials: tuple[int, ...] = (1_000, 10_000, 100_000)
+    real: int = 1_000
     out: Path | None = None
     repeats: int = 3
 
@@ -54,8 +61,13 @@ def main(args: SweepBench) -> pd.DataFrame:
     """Run the cases, print the table, write the CSV; returns the table."""
     rows: list[dict[str, Any]] = []
     for case in args.cases:
+        if case not in SweepBench.cases:
+            raise unknown("case", case, SweepBench.cases)
+    for case in args.cases:
         if case == "scale":
-            rows += [_alone(_scale, size) for size in args.trials]
+            rows += [_alone(_stubbed, "scale", grid(size)) for size in args.trials]
+        elif case == "search":
+            rows += _search(args.real)
         else:
             rows += _real(case, args.repeats)
         print(pd.DataFrame(rows).to_string(index=False, float_format=lambda v: f"{v:.3g}", na_rep=""), flush=True)
@@ -80,6 +92,26 @@ def grid(trials: int) -> SweepSpec:
             "grid": {"alpha": [round(0.95 * step / alphas, 6) for step in range(1, alphas + 1)]},
             "policies": list(STRATEGIES),
             "seeds": SEEDS,
+        },
+        "bench",
+    )
+
+
+def sobol(trials: int) -> SweepSpec:
+    """Digits: a Sobol search of `trials` trials, or a few less, with five seeds a candidate."""
+    space = {
+        "policy": list(STRATEGIES),
+        "alpha": {"low": 0.05, "high": 0.95},
+        "lam": {"low": 1e-3, "high": 1.0, "log": True},
+        "user.motor_noise": {"low": 0.0, "high": 0.5},
+    }
+    return validated(
+        SweepSpec,
+        {
+            "name": f"sobol-{trials}",
+            "fixed": {"task_options": {"train_per_class": 20, "label_noise": 0.1}},
+            "search": {"sampler": "qmc", "candidates": trials // 5, "space": space, "objectives": "gain"},
+            "seeds": 5,
         },
         "bench",
     )
@@ -113,22 +145,70 @@ def _arrays() -> tuple[dict[str, list[float]], tuple[Interaction, ...], np.ndarr
     return curves, interactions, rng.integers(0, 10, 360), rng.random(360).astype(np.float32)
 
 
-def _scale(size: int) -> dict[str, Any]:
-    spec = grid(size)
+def _stubbed(case: str, spec: SweepSpec) -> dict[str, Any]:
+    """The driver alone: run a sweep, then open the finished one again."""
+    libraries = _peak_mib()
     with tempfile.TemporaryDirectory() as folder:
-        seconds = []
-        for _ in range(2):  # run, then open what is finished
-            began = time.perf_counter()
+        seconds, clock = [], []
+        for _ in range(2):
+            began, began_clock = time.process_time(), time.perf_counter()
             summary = run_sweep(spec, folder, workers=2, backend="bmm", device="cpu", progress=False, simulate=stub)
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.process_time() - began)
+            clock.append(time.perf_counter() - began_clock)
     return {
-        "case": "scale",
+        "case": case,
         "trials": summary.trials,
-        "seconds": seconds[0],
-        "ms_per_trial": 1e3 * seconds[0] / summary.trials,
+        "driver_seconds": seconds[0],
+        "driver_ms_per_trial": 1e3 * seconds[0] / summary.trials,
         "resume_seconds": seconds[1],
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "resume_clock_seconds": clock[1],
+        "libraries_mib": libraries,
+        "peak_memory_mib": _peak_mib(),
+        "private_memory_mib": _peak_mib() - _shared_mib(),
     }
+
+
+def _search(real: int) -> list[dict[str, Any]]:
+    """A search trained for real, and a large one whose workers' time is carried over from it."""
+    trained = _alone(_trained, sobol(real))
+    large = _alone(_stubbed, "search, stub", sobol(10_000))
+    large["worker_seconds"] = trained["worker_seconds"] * large["trials"] / trained["trials"]
+    for row in (trained, large):
+        row["driver_share"] = row["driver_seconds"] / (row["driver_seconds"] + row["worker_seconds"])
+    return [trained, large]
+
+
+def _trained(spec: SweepSpec) -> dict[str, Any]:
+    own, workers = time.process_time(), _of_children()
+    with tempfile.TemporaryDirectory() as folder:
+        summary = run_sweep(spec, folder, workers=2, backend="bmm", device="cpu", progress=False)
+    own, workers = time.process_time() - own, _of_children() - workers
+    return {
+        "case": "search",
+        "trials": summary.trials,
+        "driver_seconds": own,
+        "driver_ms_per_trial": 1e3 * own / summary.trials,
+        "worker_seconds": workers,
+        "peak_memory_mib": _peak_mib(),
+        "private_memory_mib": _peak_mib() - _shared_mib(),
+    }
+
+
+def _of_children() -> float:
+    """Seconds of processor time that ended child processes took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _peak_mib() -> float:
+    """Memory of this process, mapped library files included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _shared_mib() -> float:
+    """Of that, mapped files: memory that the workers and everybody else with the same libraries share."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("RssFile:")[2].split()[0]) / 1024
 
 
 def _real(case: str, repeats: int) -> list[dict[str, Any]]:
@@ -145,7 +225,7 @@ def _real(case: str, repeats: int) -> list[dict[str, Any]]:
             best[index] = min(best[index], summary.seconds)
     return [
         {"case": case, "trials": summary.trials, "workers": chosen["workers"],
-         "executor": chosen.get("executor", "local"), "seconds": seconds, "speed_ratio": best[0] / seconds}
+         "executor": chosen.get("executor", "local"), "clock_seconds": seconds, "speed_ratio": best[0] / seconds}
         for chosen, seconds in zip(options, best, strict=True)
     ]  # fmt: skip
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hill_sim.bench.sweep import SweepBench, grid, main, stub
+from hill_sim.bench.sweep import SweepBench, grid, main, sobol, stub
+from hill_sim.errors import InvalidInput
 from hill_sim.sweep import load_results, run_sweep
 
 
@@ -25,4 +26,14 @@ def test_scale_is_measured_and_written(tmp_path: Path) -> None:
     main(SweepBench(cases=("scale",), trials=(120, 240), out=tmp_path / "sweep.csv"))
     table = pd.read_csv(tmp_path / "sweep.csv")
     assert table["trials"].tolist() == [120, 240]
-    assert (table[["seconds", "resume_seconds", "peak_memory_mib"]] > 0).all().all()
+    assert (table[["driver_seconds", "resume_seconds", "libraries_mib", "peak_memory_mib"]] > 0).all().all()
+
+
+def test_the_searched_sweep_is_one_that_can_run(tmp_path: Path) -> None:
+    summary = run_sweep(sobol(100), tmp_path, workers=2, backend="bmm", simulate=stub, progress=False)
+    assert (summary.trials, summary.finished, summary.failed) == (100, 100, [])
+
+
+def test_an_unknown_case_is_named() -> None:
+    with pytest.raises(InvalidInput, match="unknown 'serach'; did you mean 'search'"):
+        main(SweepBench(cases=("serach",)))
