@@ -23,7 +23,7 @@ test-faults: dev ## the fault tests in full: processes killed, disks full, clust
 	@HILL_SIM_FAULTS=full $(PY) -m pytest tests/faults -m faults
 
 fast: dev ## the edit loop: the quick tests only
-	@$(PY) -m pytest -n $${HILL_SIM_TEST_WORKERS:-2} --dist loadfile -m "not slow and not browser and not cuda and not faults"
+	@$(PY) -m pytest -n $${HILL_SIM_TEST_WORKERS:-2} --dist loadfile -m "not slow and not cuda" --ignore tests/faults --ignore tests/browser
 
 lint: dev ## ruff, mypy, the import contract
 	@$(PY) -m ruff check $(CHECKED)

@@ -18,12 +18,14 @@ from hill_sim.trial import Trial
 FEW = ["--set", "train_per_class=2", "--strategies", "1"]
 
 
+@pytest.mark.slow
 def test_cases_are_as_large_as_they_say() -> None:
     sizes = {name: len(make(Trial(), list(STRATEGIES))) for name, make in CASES.items()}
     assert sizes == {"population": 64, "grid": 216, "tree": 1296, "planning": 10_000}
     assert len(CASES["tree"](Trial(), ["hold", "swap"])) == 16
 
 
+@pytest.mark.slow
 def test_a_short_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "engine.csv"
     assert main(["bench", "engine", *FEW, "--cases", "tree", "--out", str(out)]) == 0

@@ -48,6 +48,7 @@ def test_regimes():
     assert active["separated"] == 0
 
 
+@pytest.mark.slow
 def test_the_whole_benchmark_on_tiny_sizes(tmp_path):
     args = bench.KernelBench(
         cases="tiny", seconds=0.01, out=tmp_path / "k.csv", chart=tmp_path / "k.png", compile=False
@@ -63,6 +64,7 @@ def test_the_whole_benchmark_on_tiny_sizes(tmp_path):
     assert (table.p20_us <= table.p80_us).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("provider", ["cpp", "numba", "eager", "expert"])
 @pytest.mark.parametrize("name", LOSSES)
 def test_speed(benchmark, name, provider):

@@ -71,11 +71,13 @@ def test_registered_policies_with_human_limits(name: str) -> None:
     check_policy(name, user=LIMITS, views=FEW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["compactness", "separation", "fix_outliers"])  # each kind of gesture
 def test_human_limits_on_all_views(name: str) -> None:
     check_policy(name, user=LIMITS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
 def test_options_of_registered_policies(name: str, options: dict[str, object]) -> None:
     check_policy(name, options)
@@ -99,6 +101,7 @@ def test_users_own_policy_from_a_file(tmp_path: Path) -> None:
     check_policy(f"{tmp_path / 'mine.py'}:Mine", {"reach": 0.1}, user=LIMITS)
 
 
+@pytest.mark.slow
 def test_imports_without_pytest() -> None:
     code = "import sys; sys.modules['pytest'] = None; import hill_sim.testing as t; t.check_policy('hold')"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -34,6 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_help_list_and_version_start_without_torch() -> None:
     for argv in (["--help"], ["list"], ["--version"], ["run", "--help"], ["sweep", "--help"]):
         program = (
@@ -101,6 +102,7 @@ def test_run_names_a_user_who_falls_over_and_exits_1(tmp_path: Path, capsys: pyt
     assert "seed 0 failed: RuntimeError: my hand slipped" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_module_in_the_working_directory_is_found(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(BROKEN.replace("if view.history:", "if False:"))
     argv = ["run", "--policy", "mine:Broken", "--epochs", "3", "--interactions", "1", "--seeds", "1", "--json"]
@@ -211,6 +213,7 @@ def test_sweep_ends_with_the_leaderboard_and_the_reports_path(
     assert {row["label"] for row in summary["gains"]} == {"compactness", "separation"}
 
 
+@pytest.mark.slow
 def test_sweep_names_what_failed_and_exits_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +229,7 @@ def test_sweep_names_what_failed_and_exits_1(
     assert "4 of 4 trials finished" in out
 
 
+@pytest.mark.slow
 def test_report_writes_it_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(folder)]) == 0
     assert capsys.readouterr().out == f"{folder / 'report.html'}\n"

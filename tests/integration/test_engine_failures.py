@@ -195,8 +195,10 @@ def test_the_progress_bar_ends_where_it_should(kind: str, plugin: str) -> None:
     assert counted == planned
 
 
-@pytest.mark.parametrize("pmax", [1, 3, 8])
-@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize(
+    ("pmax", "share"),
+    [pytest.param(p, s, marks=() if p == 8 and s else pytest.mark.slow) for p in (1, 3, 8) for s in (True, False)],
+)
 def test_no_population_exceeds_pmax_and_no_memory_what_was_planned(
     pmax: int, share: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +274,7 @@ def test_a_device_that_is_not_there_is_unavailable() -> None:
         simulate([small()], kernels="cuda")
 
 
+@pytest.mark.slow
 def test_verify_passes_where_all_is_well_and_counts() -> None:
     trials = [small(), small(policy="hold"), small(seed=1), small(batch_size=10)]
     assert simulate(trials, backend="chain", verify=2).info["verified"] == 2

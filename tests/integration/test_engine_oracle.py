@@ -286,7 +286,14 @@ def together(backend: str) -> dict[Trial, RawResult]:
         return {planned.unique[position]: raw for position, raw in walker.run()}
 
 
-@pytest.mark.parametrize("number", range(len(CASES)), ids=lambda n: str(CASES[n]))
+QUICK = (0, 1, 5)
+"""Cases whose oracle trains in a moment; the others are slow."""
+
+
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow, id=str(case)) for n, case in enumerate(CASES)],
+)
 @pytest.mark.parametrize("backend", ["chain", "bmm", "vmap", "loop"])
 def test_a_float64_population_equals_plain_training(backend: str, number: int) -> None:
     expected, raw = alone(number), together(backend)[resolve(trial_of(CASES[number]))]
@@ -308,6 +315,7 @@ def test_a_float64_population_equals_plain_training(backend: str, number: int) -
         np.testing.assert_allclose(item.trust, trust, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_the_cases_do_differ() -> None:
     """No two of them came out alike, so that the comparison above could tell them apart."""
     logits = [alone(number).test_logits for number in range(len(CASES))]

@@ -59,6 +59,7 @@ def test_other_users_of_the_same_seeds_start_from_what_is_there() -> None:
     assert agree(later, cache) == shared_epochs(later)
 
 
+@pytest.mark.slow
 def test_what_differs_in_data_recipe_seed_or_projection_is_not_taken_for_the_same() -> None:
     trial, cache = small(), PrefixCache()
     simulate([trial], prefixes=cache)

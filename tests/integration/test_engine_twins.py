@@ -47,8 +47,10 @@ def test_who_changes_nothing_ends_where_the_twin_does() -> None:
         np.testing.assert_allclose(item.unedited, item.achieved, atol=1e-9)
 
 
-@pytest.mark.parametrize("pmax", [1, 3, 64])
-@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize(
+    ("pmax", "share"),
+    [pytest.param(p, s, marks=() if p == 64 and s else pytest.mark.slow) for p in (1, 3, 64) for s in (True, False)],
+)
 def test_every_interaction_has_its_twin_in_any_plan(pmax: int, share: bool) -> None:
     trials = mixture() + [small(interactions=s, epochs=e, seed=s[0]) for s in SCHEDULES for e in (5, 6)]
     results = simulate(trials, pmax=pmax, share=share, backend="chain").results
@@ -57,6 +59,7 @@ def test_every_interaction_has_its_twin_in_any_plan(pmax: int, share: bool) -> N
     assert all(np.isfinite(item.unedited).all() and item.unedited.shape == item.before.shape for item in items)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [True, False])
 def test_the_twin_has_ended_before_any_interaction_does(share: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a trial can be judged against it while it runs; also with many seeds, schedules and small populations."""

@@ -19,6 +19,8 @@ ASKED = {"quickstart", "baseline", "alpha_sensitivity", "alpha_lambda", "strateg
          "overfitting_stress", "user_variability", "schedule", "cross_dataset"}  # fmt: skip
 SMALL = 200
 """Trials that two cores surely run, report included, within the two minutes of the small budget."""
+LARGE = ("alpha_lambda", "user_variability")
+"""Thousands of trials, which take a second to expand three times."""
 
 
 def test_every_question_of_the_design_has_its_experiment() -> None:
@@ -27,7 +29,10 @@ def test_every_question_of_the_design_has_its_experiment() -> None:
     assert all(question.endswith("?") for question in experiments().values())
 
 
-@pytest.mark.parametrize("name", sorted(ASKED - {"quickstart"}))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in sorted(ASKED - {"quickstart"})],
+)
 def test_it_expands_within_its_budgets_and_its_header_says_so(name: str) -> None:
     path = EXPERIMENTS / f"{name}.yaml"
     text = path.read_text()

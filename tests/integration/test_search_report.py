@@ -33,6 +33,7 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_table_says_what_the_study_says(single: Path) -> None:
     table, study = load_candidates(single), read_study(single)
     outcomes = load_outcomes(single).set_index("key")
@@ -50,6 +51,7 @@ def test_the_table_says_what_the_study_says(single: Path) -> None:
             assert np.isnan([row["gain"], row["gain low"]]).all()
 
 
+@pytest.mark.slow
 def test_the_best_are_feasible_and_in_order(single: Path) -> None:
     search = searched(feasible=["negative_flips <= 0.07"]).search
     assert search is not None
@@ -69,6 +71,7 @@ def test_the_front_is_what_optuna_says(several: Path) -> None:
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_page_and_terminal(single: Path, several: Path) -> None:
     page = write_report(single).read_text()
     for heading in (
@@ -87,6 +90,7 @@ def test_page_and_terminal(single: Path, several: Path) -> None:
     assert "[one seed]" in leaderboard_text(load_results(several))
 
 
+@pytest.mark.slow
 def test_a_search_that_found_nothing_says_so(tmp_path: Path) -> None:
     run_sweep(searched(candidates=10, feasible=["gain >= 0.9"]), tmp_path / "run", simulate=Formula(), progress=False)
     assert "No candidate is feasible: none keeps the bounds." in leaderboard_text(load_results(tmp_path / "run"))

@@ -81,7 +81,7 @@ def test_optunas_own_tools_read_the_study(reference: Path) -> None:
     assert study.best_trial.value == table["value_gain" if "value_gain" in table else "value"].max()
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", [pytest.param(s, marks=() if s == "tpe" else pytest.mark.slow) for s in SAMPLERS])
 def test_workers_and_packing_change_nothing(sampler: str, tmp_path: Path) -> None:
     several = ["gain", "negative_flips"] if sampler.startswith("nsga") else ["gain"]
     for name, workers in (("one", 1), ("seven", 7)):
@@ -97,7 +97,7 @@ def test_a_gaussian_process_proposes_the_same_again(tmp_path: Path) -> None:
     assert same_table(tmp_path / "one", tmp_path / "two")
 
 
-@pytest.mark.parametrize("sampler", ["qmc", "tpe", "nsga2"])
+@pytest.mark.parametrize("sampler", ["qmc", *(pytest.param(s, marks=pytest.mark.slow) for s in ("tpe", "nsga2"))])
 def test_a_search_cut_short_anywhere_ends_in_the_same_table(sampler: str, tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", workers=3, sampler=sampler)
     folder = tmp_path / "cut"
@@ -108,7 +108,7 @@ def test_a_search_cut_short_anywhere_ends_in_the_same_table(sampler: str, tmp_pa
     assert all((a.number, a.params, a.values, a.state) == (b.number, b.params, b.values, b.state) for a, b in pairs)
 
 
-@pytest.mark.parametrize("keep", [0.0, 0.3, 0.7, 0.999])
+@pytest.mark.parametrize("keep", [0.3, *(pytest.param(keep, marks=pytest.mark.slow) for keep in (0.0, 0.7, 0.999))])
 def test_a_journal_cut_mid_line_is_completed(reference: Path, tmp_path: Path, keep: float) -> None:
     folder = tmp_path / "cut"
     run(folder)
@@ -261,6 +261,7 @@ def test_failed_trials_of_a_design_can_run_again_and_those_of_an_adaptive_search
 PRUNED = {"prune": {"percentile": 50, "startup": 10}, "seeds": 3, "candidates": 60}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["qmc", "tpe"])
 def test_hopeless_candidates_are_pruned_and_the_table_stays_the_same(sampler: str, tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", workers=1, sampler=sampler, **PRUNED)

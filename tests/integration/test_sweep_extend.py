@@ -43,6 +43,7 @@ def test_what_takes_away_is_refused(changes: dict[str, Any], tmp_path: Path) -> 
         run_sweep(tiny(**changes), tmp_path / "run", simulate=Formula(calls=0), extend=True, progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["qmc", "tpe", "nsga2"])
 def test_a_search_goes_on_with_more_candidates(sampler: str, tmp_path: Path) -> None:
     for count in (14, 25, 40):  # in the middle of a generation
@@ -53,6 +54,7 @@ def test_a_search_goes_on_with_more_candidates(sampler: str, tmp_path: Path) -> 
     assert all((a.params, a.values, a.state) == (b.params, b.values, b.state) for a, b in pairs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"candidates": 20}, {"batch": 20}, {"seeds": 3}])
 def test_a_search_that_differs_in_anything_else_is_another(changes: dict[str, Any], tmp_path: Path) -> None:
     run_sweep(searched(), tmp_path / "run", simulate=Formula())

@@ -24,9 +24,9 @@ from hill_sim.trial import Trial
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny sweep, run by two workers without a break."""
+    """The tiny sweep, run in this process without a break."""
     folder = tmp_path_factory.mktemp("reference") / "tiny"
-    summary = run_sweep(tiny(), folder, workers=2)
+    summary = run_sweep(tiny(), folder, simulate=simulate)
     assert (summary.trials, summary.ran, summary.failed, summary.interrupted) == (TRIALS, TRIALS, [], False)
     assert 0 < summary.epochs_run < summary.epochs_asked
     return folder
@@ -63,9 +63,10 @@ def test_the_sweep_gives_what_simulate_gives(reference: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_worker_gives_the_same_to_the_bit(reference: Path, tmp_path: Path) -> None:
-    run_sweep(tiny(), tmp_path / "one", workers=1)
-    assert_same_results(tmp_path / "one", reference)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_worker_processes_give_the_same_to_the_bit(reference: Path, tmp_path: Path, workers: int) -> None:
+    run_sweep(tiny(), tmp_path / "new", workers=workers)
+    assert_same_results(tmp_path / "new", reference)
 
 
 def test_a_driver_killed_while_it_made_the_folder_leaves_nothing_in_the_way(reference: Path, tmp_path: Path) -> None:
@@ -230,6 +231,7 @@ def test_results_that_cannot_be_written_are_one_line(reference: Path, tmp_path: 
         run_sweep(tiny(), tmp_path / "new", simulate=fails)
 
 
+@pytest.mark.slow
 def test_a_user_who_falls_over_is_recorded_and_the_sweep_goes_on(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(BROKEN)
     spec = tiny(policies=["compactness", {"label": "broken", "policy": f"{tmp_path}/broken.py:Broken"}])

@@ -106,6 +106,7 @@ def test_a_budget_replaces_parts_and_overrides_win_over_it(tmp_path: Path) -> No
     assert read_sweep(path, budget="small", overrides=("seeds=[4]",)).seeds == [4]
 
 
+@pytest.mark.slow
 def test_the_resolved_spec_reads_back_as_the_same_sweep() -> None:
     for spec in (tiny(), read_sweep(QUICKSTART), tiny(policies=None, tree={"strategies": ["hold"]})):
         again = validated(SweepSpec, parse_yaml(dump_yaml(spec.resolved()), "x"), "x")
@@ -191,11 +192,15 @@ def test_an_unknown_budget_names_the_file_and_the_nearest(tmp_path: Path) -> Non
         read_sweep(path, budget="smal")
 
 
+@pytest.fixture(scope="module")
+def quickstart() -> list[Trial]:
+    return [item.trial for item in expand(read_sweep(QUICKSTART))]
+
+
 @pytest.mark.parametrize("workers", [1, 2, 7])
-def test_batches_hold_every_trial_once_and_twins_families_together(workers: int) -> None:
-    trials = [item.trial for item in expand(read_sweep(QUICKSTART))]
-    packed = batches(trials, workers)
-    assert sorted(t.key for batch in packed for t in batch) == sorted(t.key for t in trials)
+def test_batches_hold_every_trial_once_and_twins_families_together(workers: int, quickstart: list[Trial]) -> None:
+    packed = batches(quickstart, workers)
+    assert sorted(t.key for batch in packed for t in batch) == sorted(t.key for t in quickstart)
     families = [{t.twin().key for t in batch} for batch in packed]
     assert sum(len(family) for family in families) == len(set().union(*families)), "no family is split"
     assert len(packed) >= min(workers, 10)

@@ -23,8 +23,15 @@ CASES = [
 ]
 
 
+def parameter(case):
+    large = case["coordinates"] == 64 or case["batch"] > 401
+    return pytest.param(
+        case, marks=pytest.mark.slow if large else (), id="-".join(f"{k[0]}{v}" for k, v in case.items())
+    )
+
+
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("case", CASES, ids=lambda c: "-".join(f"{k[0]}{v}" for k, v in c.items()))
+@pytest.mark.parametrize("case", [parameter(case) for case in CASES])
 def test_float32(kernel_backend, name, case):
     q = make_problem(1, **case)
     want, want_grad = both(name, q.to(torch.float64), "torch")

@@ -44,6 +44,7 @@ def test_no_pin_stands_twice() -> None:
     assert not pinned("base.txt").keys() & pinned("dev.txt").keys()
 
 
+@pytest.mark.slow
 def test_the_tests_run_on_the_pinned_set() -> None:
     assert verify(ROOT / "requirements" / "dev.txt") == []
 

@@ -158,6 +158,7 @@ def test_what_does_not_fit_is_said_in_one_line(make: Any, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "model"), [((3, 8, 8), "small_cnn"), ((8, 16), "small_cnn"), ((5, 20), "small_cnn1d")], ids=str
 )

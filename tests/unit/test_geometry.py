@@ -16,6 +16,7 @@ from hill_sim.errors import InvalidInput
 from hill_sim.risk.geometry import geometry
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(2, 6), st.integers(8, 60), st.floats(0, 3))
 def test_it_equals_scikit_learn(seed: int, n_classes: int, n: int, apart: float) -> None:

@@ -20,6 +20,7 @@ _labels = st.integers(1, 5).flatmap(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(_labels)
 def test_recalls_and_f1_equal_scikit_learn(problem: tuple[int, np.ndarray]) -> None:

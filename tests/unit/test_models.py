@@ -160,6 +160,7 @@ def test_latents_are_as_wide_as_they_are() -> None:
     assert latent_width(build_model(small(), digits()), digits(), "mlp") == 13
 
 
+@pytest.mark.slow
 def test_a_module_that_returns_logits_only_is_tapped(offer: Callable[..., str]) -> None:
     """Its latents are what its last linear layer reads, or the layer named; trained, it equals the net untapped."""
 
@@ -186,6 +187,7 @@ def test_a_module_that_returns_logits_only_is_tapped(offer: Callable[..., str]) 
         accuracy(plain, latents="7")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [Normed, FunctionalDropout])
 def test_what_a_model_draws_and_remembers_is_forked_with_it(model: type[Net], offer: Callable[..., str]) -> None:
     """Dropout masks and running statistics: the same alone and in company, and different by seed."""
@@ -261,6 +263,7 @@ def test_an_idle_parameter_stays_as_it_is_and_stops_nobody(offer: Callable[..., 
     assert simulate([small(model=name, model_options={})], backend="vmap").results[0].outcome.status == "done"
 
 
+@pytest.mark.slow
 def test_a_task_and_a_model_of_ones_own(offer: Callable[..., str]) -> None:
     def moons(n: int = 60) -> Task:
         g = torch.Generator().manual_seed(0)

@@ -127,6 +127,7 @@ def strategy_tree() -> list[Trial]:
     return [Trial(task_options=FEW_DIGITS, policy=policies) for policies in itertools.product(SIX, repeat=4)]
 
 
+@pytest.mark.slow
 def test_the_full_tree_of_six_strategies() -> None:
     planned = plan(strategy_tree())
     assert len(planned.unique) == 1297
@@ -135,6 +136,7 @@ def test_the_full_tree_of_six_strategies() -> None:
     assert planned.epochs_to_run == tree + 20 == 7795 + 20  # the twin shares the first 25 of its 45 epochs
 
 
+@pytest.mark.slow
 def test_ten_thousand_trials_are_planned_in_no_time() -> None:
     """A sanity bound, forty times what it takes: the planner must not become quadratic."""
     alphas = np.linspace(0.0, 0.9, 8)

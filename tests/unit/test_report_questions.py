@@ -60,6 +60,7 @@ def named(runs: RunSet) -> dict[str, Section]:
     return {section.name: section for section in sections(Study.of(runs))}
 
 
+@pytest.mark.slow
 def test_a_map_is_of_alpha_and_the_grids_other_number() -> None:
     grid = {"alpha": [0.3, 0.9], "lam": [0.01, 0.1, 1.0]}
     runs = runs_of(lambda t: -t.alpha * t.lam + noise(t), grid=grid, seeds=6)
@@ -81,6 +82,7 @@ def test_a_nested_parameter_has_a_map_too() -> None:
     assert set(table["value"]) == {0.0, 0.2}
 
 
+@pytest.mark.slow
 def test_many_settings_become_one_map() -> None:
     cases = [{"name": f"c{i}", "fixed": {"lr": 0.001 * (i + 1)}} for i in range(6)]
     runs = runs_of(lambda t: -10 * (t.lr or 0) + noise(t), cases=cases, seeds=5)
@@ -133,6 +135,7 @@ def test_a_design_says_which_parameter_decides() -> None:
     assert gain["noise"].eq(0).all()
 
 
+@pytest.mark.slow
 def test_points_of_a_design_are_no_users_to_compare(tmp_path: Path) -> None:
     cases = [{"name": "plain"}, {"name": "sobol", "design": DESIGN}]
     runs = runs_of(lambda t: t.alpha + noise(t), cases=cases, seeds=2)
@@ -143,6 +146,7 @@ def test_points_of_a_design_are_no_users_to_compare(tmp_path: Path) -> None:
     assert sensitivity_table(runs)["case"].eq("sobol").all()
 
 
+@pytest.mark.slow
 def test_a_design_alone_still_makes_a_report(tmp_path: Path) -> None:
     runs = runs_of(lambda t: t.alpha + noise(t), design={**DESIGN, "n": 8}, seeds=2)
     page = write_report_from(runs, tmp_path).read_text()

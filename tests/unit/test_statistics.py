@@ -50,6 +50,7 @@ def test_the_interval_agrees_with_scipys_bootstrap() -> None:
     assert high == pytest.approx(other.high, abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "allowed"), [(10, (0.84, 0.97)), (40, (0.90, 0.98))])
 def test_the_interval_covers_about_as_often_as_it_says(n: int, allowed: tuple[float, float]) -> None:
     """A percentile interval of few values is somewhat too narrow: 10 seeds cover 89 %, not 95 %, and reports say so."""

@@ -88,6 +88,7 @@ def test_read_from_the_cache_the_second_time(root: Path, monkeypatch: pytest.Mon
     assert cifar10.load_small(5).fingerprint == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["flip", "cut", "foreign"])
 @pytest.mark.parametrize("packed", [False, True])
 def test_damage_is_named(root: Path, damage: str, packed: bool) -> None:

@@ -13,14 +13,20 @@ from hill_sim.cli.main import main
 from hill_sim.tasks import cifar10
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    miniature.own(folder)
+    for person in range(1, 7):
+        miniature.dsads_csv(folder / "dsads" / f"p{person}.csv", person)
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HILL_SIM_DATA", str(tmp_path / "nothing"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    miniature.own(tmp_path)
-    for person in range(1, 7):
-        miniature.dsads_csv(tmp_path / "dsads" / f"p{person}.csv", person)
-    return tmp_path
+    return files
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -92,6 +98,7 @@ def test_what_cannot_be_done_is_one_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_fetching_offline(capsys: pytest.CaptureFixture[str], root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cifar10.CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
     code, out, err = run(capsys, "fetch", "cifar10", "--data-root", str(root / "new"))
@@ -102,6 +109,7 @@ def test_fetching_offline(capsys: pytest.CaptureFixture[str], root: Path, monkey
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_run_finds_data_below_the_data_root(capsys: pytest.CaptureFixture[str], root: Path) -> None:
     arguments = ["run", "--task", "dsads-summary", "--epochs", "2", "--interactions", "1", "--seeds", "1", "--json"]
     assert main([*arguments, "--set", "task_options.segments=1"]) == 2

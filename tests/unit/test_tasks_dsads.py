@@ -43,6 +43,7 @@ def archive(root: Path, segments: int = 1) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_both_layouts_give_the_same(tables: Path, root: Path) -> None:
     from_tables = dsads.load(**PEOPLE, window=50)  # type: ignore[arg-type]
     for path in tables.iterdir():
@@ -82,6 +83,7 @@ def broken(column: str, row: int, value: object) -> Callable[[pd.DataFrame], pd.
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -115,6 +117,7 @@ def test_a_table_cut_in_a_row(tables: Path) -> None:
         dsads.load(**PEOPLE)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_segments_that_are_something_else(root: Path) -> None:
     folder = archive(root)
     path = folder / "a03" / "p2" / "s01.txt"
@@ -130,6 +133,7 @@ def test_segments_that_are_something_else(root: Path) -> None:
         dsads.load(**PEOPLE)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [

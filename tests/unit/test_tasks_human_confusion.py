@@ -154,6 +154,7 @@ class Labels(Confusion):
         return ring(len(class_names), 0.3)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["compactness", "separation", "fix_outliers", "merge_similar", "resolve_overlap", "random"]
 )

@@ -77,6 +77,7 @@ def test_bands_cover_all_that_is_heard() -> None:
         assert (filters >= 0).all()
 
 
+@pytest.mark.slow
 def test_official_split(root: Path) -> None:
     task = spoken_digits.load()
     assert [len(s) for s in task.splits.values()] == [120, 300, 300]
@@ -90,6 +91,7 @@ def test_official_split(root: Path) -> None:
     assert (nearest == task.test.y.numpy()).mean() > 0.9, "tones are told apart by pitch"
 
 
+@pytest.mark.slow
 def test_speakers_are_held_out(root: Path) -> None:
     task = spoken_digits.load(split="speakers", test_speakers=["theo"])
     heard = [{task.group_names[g] for g in s.groups.tolist()} for s in task.splits.values()]  # type: ignore[union-attr]
@@ -97,6 +99,7 @@ def test_speakers_are_held_out(root: Path) -> None:
     assert task.groups_apart
 
 
+@pytest.mark.slow
 def test_files_and_archive_are_the_same(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from_archive = spoken_digits.load()
     with tarfile.open(root / "fsdd" / "recordings.tar.xz") as tar:
@@ -111,6 +114,7 @@ def test_files_and_archive_are_the_same(root: Path, tmp_path: Path, monkeypatch:
 GOOD = miniature.tone(0, 0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -143,6 +147,7 @@ def test_recordings_that_are_something_else(
     assert str(tmp_path / "fsdd" / "recordings") in str(caught.value)
 
 
+@pytest.mark.slow
 def test_archives_that_are_something_else(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HILL_SIM_DATA", str(tmp_path))
     path = tmp_path / "fsdd" / "recordings.tar.xz"

@@ -70,6 +70,7 @@ def test_where_half_the_seeds_never_cross_the_interval_is_open() -> None:
     assert 0.1 < found.never < 0.9
 
 
+@pytest.mark.slow
 def test_the_interval_covers_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(2)
     covered = 0
