@@ -70,6 +70,7 @@ class Sweep:
         executor: local, or ray (pip install 'hill-sim[ray]').
         ray_address: of a running Ray cluster, e.g. auto or ray-head:6379; Ray is started here if not given.
         gpus_per_worker: share of a GPU that each Ray worker holds, e.g. 0.25.
+        storage: postgresql://USER:PASSWORD@HOST/DATABASE, through which several drivers share the sweep.
         log: trackers that follow the sweep: tensorboard, wandb, mlflow, or several with commas.
         data_root: the folder below which tasks look for their data; HILL_SIM_DATA if not given.
         json: print JSON instead of a table.
@@ -89,6 +90,7 @@ class Sweep:
     executor: Literal["local", "ray"] = "local"
     ray_address: str | None = None
     gpus_per_worker: float = 0.0
+    storage: str | None = None
     log: str = ""
     data_root: Path | None = None
     json: bool = False

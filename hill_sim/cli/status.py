@@ -42,6 +42,8 @@ def as_text(found: Status) -> str:
         backends = "+".join(sorted(set(found.pinned["backends"].values())))
         at = f", commit {found.commit}" if found.commit else ""
         rows.append(("pinned", f"{found.pinned['device']}, {backends}, torch {found.pinned['torch']}{at}"))
+    if found.storage:
+        rows.append(("shared at", found.storage))
     if found.resume:
         rows.append(("to go on", found.resume))
     return "\n".join(f"{name:<11} {value}" for name, value in rows)

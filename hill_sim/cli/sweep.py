@@ -37,6 +37,7 @@ def main(given: Sweep) -> int:
         executor=given.executor,
         ray_address=given.ray_address,
         gpus_per_worker=given.gpus_per_worker,
+        storage=given.storage,
         callbacks=trackers([name for name in given.log.split(",") if name], out),
     )
     report = _report(out) if given.report and not summary.interrupted else None
@@ -104,7 +105,8 @@ def _print(summary: SweepSummary, report: Path | None, given: Sweep) -> None:
     if len(summary.failed) > 10:
         print(f"failed: {len(summary.failed) - 10} more, see {summary.folder}/results.parquet", file=sys.stderr)
     if summary.interrupted:
-        print(f"interrupted; to go on: hill-sim sweep {summary.folder}", file=sys.stderr)
+        also = " --storage postgresql://..." if given.storage else ""
+        print(f"interrupted; to go on: hill-sim sweep {summary.folder}{also}", file=sys.stderr)
     print(f"results: {summary.folder}")
     if report:
         print(f"report:  {report}")

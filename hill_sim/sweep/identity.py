@@ -21,6 +21,7 @@ from hill_sim.config import validated
 from hill_sim.errors import InvalidInput
 from hill_sim.sweep.extend import only_adds
 from hill_sim.sweep.folder import PREFIXES, first_difference
+from hill_sim.sweep.pinned import Agree
 from hill_sim.sweep.spec import SweepSpec
 from hill_sim.sweep.store import ResultStore
 
@@ -53,6 +54,14 @@ def confirm(store: ResultStore, spec: SweepSpec, *, mended: bool = False) -> Non
         log.warning("%s: its code has changed since this sweep began; trials that ended well are of the old", changed)
         shutil.rmtree(store.path.parent / PREFIXES, ignore_errors=True)  # of a model, they hold the old one's states
     store.set_meta({"sweep": json.dumps(here), "code": json.dumps({**before, **code})})
+
+
+def agreed_code(store: ResultStore, agree: Agree) -> None:
+    """Raise InvalidInput unless all drivers of the sweep run the same code, as `confirm` has noted it."""
+    here = store.meta("code") or "{}"
+    there = json.loads(agree("code", lambda: here))
+    if other := next((name for name, print_ in json.loads(here).items() if there.get(name, print_) != print_), None):
+        raise InvalidInput(f"storage: {other}: the sweep's other drivers run another version of it; bring that here")
 
 
 def fingerprints(names: Iterable[str]) -> dict[str, str]:

@@ -10,8 +10,8 @@ import json
 import logging
 import platform
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 import hill_sim
 from hill_sim.errors import InvalidInput, Unavailable, unknown
@@ -19,6 +19,15 @@ from hill_sim.sweep.store import ResultStore
 from hill_sim.trial import Trial
 
 log = logging.getLogger(__name__)
+
+
+Agree: TypeAlias = Callable[[str, Callable[[], str]], str]
+"""What all drivers of a sweep take for something: its name, and how to say it if nobody has said it yet."""
+
+
+def alone(name: str, say: Callable[[], str]) -> str:
+    """An `Agree` for a driver that shares its sweep with no other."""
+    return say()
 
 
 class Pinned:
@@ -29,8 +38,8 @@ class Pinned:
         backend: asked for, for kinds of trials that only come up later in a search.
     """
 
-    def __init__(self, store: ResultStore, values: dict[str, Any], backend: str) -> None:
-        self.values, self._store, self._backend = values, store, backend
+    def __init__(self, store: ResultStore, values: dict[str, Any], backend: str, agree: Agree = alone) -> None:
+        self.values, self._store, self._backend, self._agree = values, store, backend, agree
         self._save()
 
     @property
@@ -41,7 +50,9 @@ class Pinned:
     def backend(self, trial: Trial) -> str:
         backends, kind = self.values["backends"], kind_of(trial)
         if kind not in backends:
-            backends[kind] = _backend(trial, self.values["device"], self._backend)
+            backends[kind] = self._agree(
+                f"backend {kind}", lambda: _backend(trial, self.values["device"], self._backend)
+            )
             self._save()
         return str(backends[kind])
 
@@ -66,6 +77,32 @@ def confirmed(stored: dict[str, Any], trials: Iterable[Trial], device: str, back
         if stored[name] != now:
             log.warning("this sweep began under %s %s, here is %s: last bits may differ", name, stored[name], now)
     return stored
+
+
+def agreed(
+    values: dict[str, Any], agree: Agree, trials: Iterable[Trial], device: str, backend: str, *, begun: bool
+) -> dict[str, Any]:
+    """What all drivers of the sweep run with; `values` if this is the first.
+
+    Args:
+        begun: trials of this folder ran with `values`, so there is no choice.
+    """
+    theirs: dict[str, Any] = json.loads(agree("pinned", lambda: json.dumps(values)))
+    if theirs == values:
+        return values
+    for name in ("device", "kernels", "backends", "data") if begun else ():
+        for here, there in _both(values[name], theirs[name]):
+            if here != there:
+                raise InvalidInput(
+                    f"storage: {name}: {there!r} there, and {here!r} in this folder; choose another --out or name"
+                )
+    return confirmed(theirs, trials, device, backend)
+
+
+def _both(here: Any, there: Any) -> list[tuple[Any, Any]]:
+    if not isinstance(here, dict):
+        return [(here, there)]
+    return [(here[name], there[name]) for name in here.keys() & there.keys()]
 
 
 def chosen(trials: Iterable[Trial], device: str, backend: str) -> dict[str, Any]:

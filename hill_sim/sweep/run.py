@@ -17,24 +17,24 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
 from hill_sim.engine.results import RunSet
 from hill_sim.errors import HillError, InvalidInput, Unavailable
 from hill_sim.sweep.commit import commit
-from hill_sim.sweep.executors import TrialEnded, choose
+from hill_sim.sweep.executors import BatchEnded, Executor, TrialEnded, choose
 from hill_sim.sweep.expand import Planned, expand
 from hill_sim.sweep.folder import PREFIXES, RESULTS, RunFolder, check, export, load_outcomes, read_spec
-from hill_sim.sweep.identity import confirm
+from hill_sim.sweep.identity import agreed_code, confirm
 from hill_sim.sweep.logbook import logbook
-from hill_sim.sweep.pinned import Pinned, check_device, chosen, confirmed
+from hill_sim.sweep.pinned import Agree, Pinned, agreed, alone, check_device, chosen, confirmed
 from hill_sim.sweep.progress import Progress
-from hill_sim.sweep.search.study import JOURNAL, LocalStudy
+from hill_sim.sweep.search.study import JOURNAL, LocalStudy, Study
 from hill_sim.sweep.search.work import Proposals, SearchWork
 from hill_sim.sweep.spec import SweepSpec
 from hill_sim.sweep.store import ResultStore
@@ -42,7 +42,14 @@ from hill_sim.sweep.trackers import Callback, Callbacks
 from hill_sim.sweep.work import FixedWork, Packer, Work
 from hill_sim.trial import Options, Trial
 
+if TYPE_CHECKING:
+    from hill_sim.sweep.shared import Database
+
 log = logging.getLogger(__name__)
+
+StudyOf: TypeAlias = Callable[[list[dict[str, Any]]], Study]
+"""Opens the study, given the parameters of the candidates proposed so far."""
+Opener: TypeAlias = Callable[[ResultStore, Packer, Agree, StudyOf], Work]
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,7 @@ def run_sweep(
     executor: str = "local",
     ray_address: str | None = None,
     gpus_per_worker: float = 0.0,
+    storage: str | None = None,
     callbacks: Sequence[Callback] = (),
     simulate: Callable[..., RunSet] | None = None,
 ) -> SweepSummary:
@@ -111,12 +119,14 @@ def run_sweep(
         executor: "local", or "ray" (then `workers` "auto" is one for each CPU of the cluster).
         ray_address: of a running cluster; None starts Ray on this machine.
         gpus_per_worker: for ray, the share of a GPU that each worker holds.
+        storage: URL of a PostgreSQL database through which several drivers, each in a folder of its own, share the
+            sweep: each trial is run by one of them, and all of their folders end with all results.
         callbacks: told of each batch when it has been stored (`hill_sim.sweep.trackers`).
         simulate: in place of the engine, called in this process.
 
     Raises:
         InvalidInput: trials that cannot be run, a folder that holds something else; nothing has been changed.
-        Unavailable: another driver is at work in the folder.
+        Unavailable: another driver is at work in the folder; no database answers at `storage`.
         KeyboardInterrupt: Ctrl-C twice; what was stored stays.
     """
     path, began = Path(folder), time.monotonic()
@@ -124,6 +134,9 @@ def run_sweep(
     check_device(device)
     if retry_failed and spec.search and spec.search.adaptive:
         raise InvalidInput("retry_failed: not in this search: later candidates were proposed knowing what failed")
+    if retry_failed and storage:
+        raise InvalidInput("retry_failed: not with storage: the other drivers hold the same failures")
+    database = _database(storage)
     engine: dict[str, Any] = {"device": device, "pmax": pmax, "progress": False}
     crew = choose(
         executor, workers, engine, address=ray_address, gpus_per_worker=gpus_per_worker, spec=spec, simulate=simulate
@@ -141,34 +154,23 @@ def run_sweep(
             confirm(store, spec, mended=retry_failed)
             stored = json.loads(store.meta("pinned") or "null")
             values = confirmed(stored, trials, device, backend) if stored else values or chosen(trials, device, backend)
-            pinned = Pinned(store, values, backend)
-            engine.update(pinned.engine)
             if retry_failed:
                 store.forget(store.finished("failed"))
                 (path / JOURNAL).unlink(missing_ok=True)  # what a study says has ended stays so: it is written again
-            work = work_of(store, Packer(pinned, number, (path / PREFIXES).resolve()), path)
-            store.set_meta({"commit": commit(), "total": str(work.total)})
-            counts = store.counts()
-            before = sum(counts.values())
-            bar = Progress(work.total, before, failed=counts.get("failed", 0), enabled=progress)
-            log.info("%s trials, %s done before; %s workers (%s)", work.total, before, number, executor)
-            asked = run = ran = 0
-            with _interruptible() as stop, bar:
-                while True:
-                    for event in crew.run(bar.watch(work.feed), stop):
-                        if isinstance(event, TrialEnded):
-                            bar.trial(event.key)
-                            continue
-                        bar.batch(event.results, event.info)
-                        note = {"progress": bar.note(number)}
-                        store.add(event.results, work.places, views=spec.seeds[:1], info=event.info, meta=note)
-                        work.told(event.results)
-                        ran += len(event.results)
-                        asked += event.info.get("epochs_asked", 0)
-                        run += event.info.get("epochs_run", 0)
-                        told.on_batch(event.results, before + ran)
-                    if stop() or not work.wait():
-                        break
+            with _shared(database, path, store, crew, extend) as (everybody, agree, study):
+                agreed_code(store, agree)
+                values = agreed(values, agree, trials, device, backend, begun=bool(stored))
+                pinned = Pinned(store, values, backend, agree)
+                engine.update(pinned.engine)
+                work = work_of(store, Packer(pinned, everybody, (path / PREFIXES).resolve()), agree, study)
+                place = str(database.address) if database else ""
+                store.set_meta({"commit": commit(), "total": str(work.total), "storage": place})
+                counts = store.counts()
+                before = sum(counts.values())
+                log.info("%s trials, %s done before; %s workers (%s)", work.total, before, number, executor)
+                bar = Progress(work.total, before, failed=counts.get("failed", 0), enabled=progress)
+                with _interruptible() as stop, bar:
+                    ran, asked, run = _drive(everybody, work, store, bar, stop, told, before, spec.seeds[:1])
             finished = export(path)
             log.info("%s of %s trials finished", finished, work.total)
             if work.finished:
@@ -177,22 +179,66 @@ def run_sweep(
     finally:
         crew.close()
         told.close()
+        if database is not None:
+            database.close()
 
 
-def _opener(spec: SweepSpec, pmax: int | str) -> tuple[Callable[[ResultStore, Packer, Path], Work], list[Trial]]:
+def _drive(
+    crew: Executor,
+    work: Work,
+    store: ResultStore,
+    bar: Progress,
+    stop: Callable[[], bool],
+    told: Callbacks,
+    finished: int,
+    views: Sequence[int],
+) -> tuple[int, int, int]:
+    """Have the work done and store what comes; returns how many trials ran here, their epochs asked and run."""
+    ran = asked = run = 0
+    for event in crew.run(bar.watch(work.feed), stop):
+        if isinstance(event, TrialEnded):
+            bar.trial(event.key)
+        if not isinstance(event, BatchEnded):
+            continue
+        bar.batch(event.results, event.info)
+        store.add(event.results, work.places, views=views, info=event.info, meta={"progress": bar.note(crew.number)})
+        work.told(event.results)
+        finished += len(event.results)
+        ran += len(event.results) if event.here else 0
+        asked += event.info.get("epochs_asked", 0)
+        run += event.info.get("epochs_run", 0)
+        told.on_batch(event.results, finished)
+    return ran, asked, run
+
+
+@contextmanager
+def _shared(
+    database: Database | None, path: Path, store: ResultStore, crew: Executor, extend: bool
+) -> Iterator[tuple[Executor, Agree, StudyOf]]:
+    """The executor, what is agreed with other drivers and how to open the study: of one driver, or of several."""
+    spec = read_spec(path)  # whatever the sweep is called now, here it goes by the name that it began with
+    if database is None:
+        yield crew, alone, partial(LocalStudy.open, path, spec)
+        return
+    from hill_sim.sweep.shared import SharedExecutor, SharedSweep
+
+    with SharedSweep.join(database, spec, store, crew.number, extend=extend) as shared:
+        yield SharedExecutor(crew, shared), shared.agree, lambda proposed: shared.study()
+
+
+def _opener(spec: SweepSpec, pmax: int | str) -> tuple[Opener, list[Trial]]:
     """How to open the sweep's work, and trials by which to choose what they need; checks that they can be run."""
     if spec.search:
         proposals = Proposals(spec)
         first = [item.trial for item in proposals.first()]
 
-        def searching(store: ResultStore, pack: Packer, path: Path) -> Work:
-            study = LocalStudy.open(path, read_spec(path), proposals.params(store))
-            return SearchWork(proposals, store, study, pack)
+        def searching(store: ResultStore, pack: Packer, agree: Agree, study: StudyOf) -> Work:
+            return SearchWork(proposals, store, study(proposals.params(store)), pack, agree)
 
         return searching, first
     places = _resolved(expand(spec), pmax)
 
-    def fixed(store: ResultStore, pack: Packer, path: Path) -> Work:
+    def fixed(store: ResultStore, pack: Packer, agree: Agree, study: StudyOf) -> Work:
         store.arrange(places)
         return FixedWork(places, store.finished(), pack)
 
@@ -210,6 +256,17 @@ def _resolved(planned: Sequence[Planned], pmax: int | str) -> dict[str, tuple[in
     for item, trial in zip(planned, trials, strict=True):
         resolved.setdefault(trial, Planned(trial, item.case, item.label))
     return {trial.key: (position, item) for position, (trial, item) in enumerate(resolved.items())}
+
+
+def _database(storage: str | None) -> Database | None:
+    """The database at this URL, which answers."""
+    if storage is None:
+        return None
+    from hill_sim.sweep.shared import Address, Database  # late: SQLAlchemy, which few need
+
+    database = Database(Address.parse(storage))
+    database.run(lambda cursor: cursor.execute("SELECT 1"))
+    return database
 
 
 def _check_data(trials: Sequence[Trial]) -> None:

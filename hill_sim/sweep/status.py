@@ -26,6 +26,7 @@ class Status:
         best: gain and policy of the best trial of the last driver's call.
         last_batch: when it was stored (UTC), its trials and its seconds of work.
         pinned: device, backends and versions that a resume keeps.
+        storage: the database through which the last driver shared the sweep with others, without its password.
         commit: of hill-sim at the last start, if it ran from a checkout.
         resume: the command that goes on; empty if nothing is left to do.
     """
@@ -41,6 +42,7 @@ class Status:
     best: dict[str, Any] | None
     last_batch: dict[str, Any] | None
     pinned: dict[str, Any]
+    storage: str
     commit: str
     resume: str
 
@@ -57,7 +59,7 @@ def status(folder: Path) -> Status:
         return _status(folder, _trials(spec), {}, driver, {}, {}, None)
     with ResultStore(folder / RESULTS, readonly=True) as store:
         total = store.meta("total")
-        names = ("progress", "pinned", "commit")
+        names = ("progress", "pinned", "storage", "commit")
         notes = {name: store.meta(name) or "" for name in names}
         trials = int(total) if total else _trials(spec)
         return _status(folder, trials, store.counts(), driver, notes, store.totals(), store.last_batch())
@@ -94,6 +96,11 @@ def _status(
         best=progress.get("best"),
         last_batch=last,
         pinned=json.loads(notes.get("pinned") or "{}"),
+        storage=notes.get("storage", ""),
         commit=notes.get("commit", ""),
-        resume=f"hill-sim sweep {folder}" if left > 0 and driver is None else "",
+        resume=f"hill-sim sweep {folder}{_option(notes)}" if left > 0 and driver is None else "",
     )
+
+
+def _option(notes: dict[str, str]) -> str:
+    return f" --storage {notes['storage']}" if notes.get("storage") else ""

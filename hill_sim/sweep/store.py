@@ -16,19 +16,14 @@ import contextlib
 import json
 import os
 import sqlite3
-import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from hill_sim.engine.results import EPOCH_COLUMNS, Interaction, Outcome, TrialResult
+from hill_sim.engine.results import Outcome, TrialResult
 from hill_sim.errors import HillError, InvalidInput
 from hill_sim.sweep.expand import Planned
-from hill_sim.trial import Trial
-from hill_sim.types import Array
+from hill_sim.sweep.rows import COLUMNS, Row, pack, unpack, unpack_epochs
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -153,10 +148,9 @@ class ResultStore:
         for result in results:
             position, planned = places[result.trial.key]
             key = result.trial.key
-            trials.append((key, position, planned.case, planned.label, result.outcome.status, *_columns(result)))
-            for number, item in enumerate(result.interactions):
-                data = item.to_dict() if result.trial.seed in kept else _without_view(item).to_dict()
-                interactions.append((key, number, zlib.compress(json.dumps(data).encode(), 1)))
+            row = pack(result, views=result.trial.seed in kept)
+            trials.append((key, position, planned.case, planned.label, row.status, *row.columns))
+            interactions += [(key, number, data) for number, data in enumerate(row.interactions)]
         batch = (
             len(trials),
             int(info.get("epochs_asked", 0)),
@@ -216,8 +210,7 @@ class ResultStore:
     def curve(self, key: str, column: str) -> list[float]:
         """One of `EPOCH_COLUMNS` of a finished trial, epoch by epoch."""
         (blob,) = self._db.execute("SELECT epochs FROM trials WHERE key = ?", (key,)).fetchone()
-        values = np.frombuffer(zlib.decompress(blob), dtype="<f8").reshape(len(EPOCH_COLUMNS), -1)
-        return list(map(float, values[EPOCH_COLUMNS.index(column)]))
+        return unpack_epochs(blob).get(column, [])
 
     def totals(self) -> dict[str, float]:
         """Sums over the batches so far: batches, epochs_asked, epochs_run, seconds (of work, over all workers)."""
@@ -232,49 +225,13 @@ class ResultStore:
 
     def results(self, keys: Collection[str] | None = None) -> list[tuple[str, str, TrialResult]]:
         """Case, label and result of all finished trials, or of those asked for, in the order of the sweep."""
-        interactions: dict[str, list[Interaction]] = {}
+        interactions: dict[str, list[bytes]] = {}
         for key, data in self._db.execute("SELECT key, data FROM interactions ORDER BY key, number"):
             if keys is None or key in keys:
-                interactions.setdefault(key, []).append(Interaction.from_dict(json.loads(zlib.decompress(data))))
-        columns = "key, case_name, label, trial, outcome, epochs, predictions, confidences"
+                interactions.setdefault(key, []).append(data)
+        selected = f"case_name, label, key, status, {', '.join(COLUMNS)}"
         return [
-            (case, label, _result(trial, outcome, arrays, interactions.get(key, [])))
-            for key, case, label, trial, outcome, *arrays in self._db.execute(
-                f"SELECT {columns} FROM trials ORDER BY position"
-            )
+            (case, label, unpack(Row(key, interactions.get(key, []), *columns)))
+            for case, label, key, *columns in self._db.execute(f"SELECT {selected} FROM trials ORDER BY position")
             if keys is None or key in keys
         ]
-
-
-def _columns(result: TrialResult) -> tuple[str, str, bytes, bytes, bytes]:
-    epochs = np.array([result.epochs[name] for name in EPOCH_COLUMNS] if result.epochs else [], dtype="<f8")
-    return (
-        result.trial.to_json(),
-        json.dumps(result.outcome.to_dict()),
-        _packed(epochs),
-        _packed(np.asarray(result.predictions, dtype="<i4")),
-        _packed(np.asarray(result.confidences, dtype="<f4")),
-    )
-
-
-def _result(trial: str, outcome: str, arrays: Sequence[bytes], interactions: Sequence[Interaction]) -> TrialResult:
-    epochs, predictions, confidences = (zlib.decompress(blob) for blob in arrays)
-    curves = np.frombuffer(epochs, dtype="<f8").reshape(len(EPOCH_COLUMNS), -1)
-    return TrialResult(
-        trial=Trial.from_json(trial),
-        outcome=Outcome.from_dict(json.loads(outcome)),
-        epochs=dict(zip(EPOCH_COLUMNS, curves.tolist(), strict=True)) if curves.size else {},
-        interactions=tuple(interactions),
-        predictions=np.frombuffer(predictions, dtype="<i4").astype(np.int64),
-        confidences=np.frombuffer(confidences, dtype="<f4").astype(np.float32),
-    )
-
-
-def _packed(array: Array) -> bytes:
-    return zlib.compress(np.ascontiguousarray(array).tobytes(), 1)
-
-
-def _without_view(item: Interaction) -> Interaction:
-    points, ids = np.empty((0, 2)), np.empty(0, dtype=np.int64)
-    shown = dict.fromkeys(("before", "after", "achieved", "unedited"), points)
-    return replace(item, **shown, labels=ids, predictions=ids, sample_ids=ids)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from hill_sim.engine.results import TrialResult
 from hill_sim.sweep.batches import LARGEST, batches
-from hill_sim.sweep.executors import Batch
+from hill_sim.sweep.executors import Batch, Executor
 from hill_sim.sweep.expand import Planned
 from hill_sim.sweep.pinned import Pinned
 from hill_sim.trial import Trial
@@ -36,9 +36,6 @@ class Work(Protocol):
     def told(self, results: Sequence[TrialResult]) -> None:
         """Results that have been stored."""
 
-    def wait(self) -> bool:
-        """With nothing in flight here: wait for others; False if nothing is left to wait for."""
-
     @property
     def finished(self) -> bool: ...
 
@@ -46,8 +43,12 @@ class Work(Protocol):
 class Packer:
     """Packs trials into batches of one backend each; `prefixes` is the folder of what they may start from."""
 
-    def __init__(self, pinned: Pinned, workers: int, prefixes: Path) -> None:
-        self._pinned, self.workers, self._prefixes = pinned, workers, str(prefixes)
+    def __init__(self, pinned: Pinned, crew: Executor, prefixes: Path) -> None:
+        self._pinned, self._crew, self._prefixes = pinned, crew, str(prefixes)
+
+    @property
+    def workers(self) -> int:
+        return self._crew.number
 
     def __call__(
         self, trials: Sequence[Trial], largest: int = LARGEST, options: Mapping[str, Any] | None = None
@@ -75,9 +76,6 @@ class FixedWork:
 
     def told(self, results: Sequence[TrialResult]) -> None:
         self._left -= {result.trial.key for result in results}
-
-    def wait(self) -> bool:
-        return False
 
     @property
     def finished(self) -> bool:

@@ -35,22 +35,35 @@ class TrialEnded:
 
 @dataclass(frozen=True)
 class BatchEnded:
-    """Results of a batch, or of a part of one: a batch over which a worker died comes in parts."""
+    """Results of a batch, or of a part of one: a batch over which a worker died comes in parts.
+
+    Attributes:
+        here: False for results of another driver of the same sweep (`shared`).
+    """
 
     results: Sequence[TrialResult]
     info: dict[str, Any]
+    here: bool = True
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """For half a second nothing has happened."""
+
+
+Event: TypeAlias = TrialEnded | BatchEnded | Quiet
 
 
 Feed: TypeAlias = Callable[[], Batch | None]
 
 
 class Executor(Protocol):
-    def run(self, feed: Feed, stop: Callable[[], bool]) -> Iterator[TrialEnded | BatchEnded]:
+    def run(self, feed: Feed, stop: Callable[[], bool]) -> Iterator[Event]:
         """Compute batches until `feed` has none and none is in flight.
 
         Args:
             feed: the next batch, or None if there is none now. It is asked whenever a worker is free, and after a None
-                again once the caller has taken a `BatchEnded`, of which new work may have come.
+                again once the caller has taken a `BatchEnded` or a `Quiet`, since when new work may have come.
             stop: once true, batches in flight end and `feed` is asked no more.
 
         Raises:
@@ -111,7 +124,7 @@ class InProcess:
     def __init__(self, simulate: Callable[..., RunSet], options: dict[str, Any], number: int) -> None:
         self._simulate, self._options, self.number = simulate, options, number
 
-    def run(self, feed: Feed, stop: Callable[[], bool]) -> Iterator[TrialEnded | BatchEnded]:
+    def run(self, feed: Feed, stop: Callable[[], bool]) -> Iterator[Event]:
         while not stop() and (batch := feed()) is not None:
             runs = self._simulate(list(batch.trials), **self._options, **batch.options)
             yield from (TrialEnded(result.outcome.key) for result in runs.results)

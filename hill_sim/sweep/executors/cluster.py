@@ -23,7 +23,7 @@ from typing import Any
 
 import hill_sim
 from hill_sim.errors import InvalidInput, Unavailable
-from hill_sim.sweep.executors.base import Batch, BatchEnded, Feed, TrialEnded, WorkerCrash, count
+from hill_sim.sweep.executors.base import Batch, BatchEnded, Event, Feed, Quiet, TrialEnded, WorkerCrash, count
 from hill_sim.sweep.executors.retries import Retries
 from hill_sim.sweep.executors.worker import ONE_THREAD, compute, import_paths
 from hill_sim.trial import Trial
@@ -102,7 +102,7 @@ class RayWorkers:
         self.number = slots if workers == "auto" else count(workers)
         self._task = ray.remote(num_cpus=1, num_gpus=gpus_per_worker, max_retries=1)(_task)
 
-    def run(self, feed: Feed, stop: Callable[[], bool]) -> Iterator[TrialEnded | BatchEnded]:
+    def run(self, feed: Feed, stop: Callable[[], bool]) -> Iterator[Event]:
         ray, retries = self._ray, Retries()
         in_flight: dict[Any, Batch] = {}
         dry = False  # feed had nothing when it was asked last
@@ -119,7 +119,11 @@ class RayWorkers:
                 in_flight[task.remote(list(batch.trials), options, self._folder, _versions())] = batch
             if not in_flight:
                 return
-            for ref in ray.wait(list(in_flight), timeout=0.5)[0]:
+            ready = ray.wait(list(in_flight), timeout=0.5)[0]
+            if not ready:
+                yield Quiet()
+                dry = False
+            for ref in ready:
                 batch, ended = in_flight.pop(ref), None
                 try:
                     kind, *content = ray.get(ref)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
-from hill_sim.sweep.executors.base import Batch, BatchEnded, Feed, TrialEnded, WorkerCrash
+from hill_sim.sweep.executors.base import Batch, BatchEnded, Event, Feed, Quiet, TrialEnded, WorkerCrash
 from hill_sim.sweep.executors.retries import Retries, in_words
 from hill_sim.sweep.executors.worker import ONE_THREAD, import_paths
 
@@ -36,7 +36,7 @@ class LocalWorkers:
             worker.kill()
         self._workers = []
 
-    def run(self, feed: Feed, stop: Callable[[], bool]) -> Iterator[TrialEnded | BatchEnded]:
+    def run(self, feed: Feed, stop: Callable[[], bool]) -> Iterator[Event]:
         retries = Retries()
         dry = False  # feed had nothing when it was asked last
         stillborn = 0  # workers that died before they were ready, since one was
@@ -56,7 +56,11 @@ class LocalWorkers:
             busy = {worker.connection: worker for worker in self._workers if worker.batch is not None}
             if not busy:
                 return
-            for connection in wait(list(busy), timeout=0.5):
+            ready = wait(list(busy), timeout=0.5)
+            if not ready:
+                yield Quiet()
+                dry = False
+            for connection in ready:
                 worker = busy[connection]  # type: ignore[index]
                 batch = worker.batch
                 assert batch is not None

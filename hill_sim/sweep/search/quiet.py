@@ -10,10 +10,10 @@ import optuna
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Within it Optuna logs warnings only, and says nothing of what is experimental."""
+def quiet(level: int = optuna.logging.WARNING) -> Iterator[None]:
+    """Within it Optuna logs warnings only, or what `level` says, and nothing of what is experimental."""
     before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(level)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

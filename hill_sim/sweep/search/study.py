@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 class Study:
     """A study in an Optuna storage, whose trial numbers are the candidates' numbers. `where` names it in messages."""
 
+    remedy = "move it away, and ours is written"
+
     def __init__(self, storage: BaseStorage, spec: SweepSpec, where: str) -> None:
         assert spec.search is not None
         self.where, self.storage, self._spec, self._search = where, storage, spec, spec.search
@@ -50,7 +52,7 @@ class Study:
         else:
             of, here = self.storage.get_study_user_attrs(there).get("hill_sim"), self._spec.resolved()
             if of is not None and of != here and not only_adds(validated(SweepSpec, of, self.where), self._spec):
-                raise HillError(f"{self.where}: is the record of another search; move it away, and ours is written")
+                raise HillError(f"{self.where}: is the record of another search; {self.remedy}")
             if of != here:  # extended since
                 self.storage.set_study_user_attr(there, "hill_sim", here)
             return there
@@ -60,7 +62,11 @@ class Study:
         study.set_user_attr("hill_sim", self._spec.resolved())
         return self.storage.get_study_id_from_name(self._spec.name)
 
-    def begin(self, candidates: Sequence[Candidate], attributes: Mapping[str, Any] | None = None) -> None:
+    def batch(self) -> AbstractContextManager[None]:
+        """What is recorded within is written at its end."""
+        raise NotImplementedError
+
+    def begin(self, candidates: Sequence[Candidate]) -> None:
         """Record candidates as running, those that are not recorded yet, in the order of their numbers."""
         for candidate in candidates:
             if (there := self._trials.get(candidate.number)) is not None:
@@ -75,11 +81,14 @@ class Study:
                     "generation": candidate.generation,
                     "seeds": list(self._spec.seeds),
                     "trials": list(candidate.keys),
-                    **(attributes or {}),
                 },
             )
-            trial_id = self.storage.create_new_trial(self.id, template_trial=template)
+            trial_id = self._make(candidate.number, template)
             self._trials[candidate.number] = self.storage.get_trial(trial_id)
+
+    def _make(self, number: int, template: FrozenTrial) -> int:
+        """Returns the trial's id in the storage; its number is the next that is free."""
+        return self.storage.create_new_trial(self.id, template_trial=template)
 
     def end(self, candidate: Candidate, told: Told) -> None:
         """Record what a candidate came to, unless that is recorded already."""
@@ -97,8 +106,7 @@ class Study:
 
     def _mistaken(self, candidate: Candidate) -> HillError:
         return HillError(
-            f"{self.where}: candidate {candidate.number} is another there; it is no record of this run. "
-            "Move it away, and ours is written"
+            f"{self.where}: candidate {candidate.number} is another there; it is no record of this run; {self.remedy}"
         )
 
     def finished(self, number: int) -> bool:
@@ -139,14 +147,7 @@ class LocalStudy(Study):
         return cls(Journal(path), spec)
 
     def batch(self) -> AbstractContextManager[None]:
-        """What is recorded within reaches the disk in one write."""
         return self._journal.batch()
-
-    def claim(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Those that this driver is to run now: all, since there is no other."""
-        with self.batch():
-            self.begin(candidates)
-        return list(candidates)
 
 
 def set_aside(path: Path, reason: str) -> None:

@@ -17,10 +17,11 @@ from hill_sim.errors import InvalidInput
 from hill_sim.sweep.batches import LARGEST
 from hill_sim.sweep.executors import Batch
 from hill_sim.sweep.expand import Planned
+from hill_sim.sweep.pinned import Agree, alone
 from hill_sim.sweep.search import propose
 from hill_sim.sweep.search.candidates import CURVE, Candidate, Ended, Maker, Told, names_of, stopped_for_good
 from hill_sim.sweep.search.pruning import Pruning
-from hill_sim.sweep.search.study import LocalStudy
+from hill_sim.sweep.search.study import Study
 from hill_sim.sweep.spec import SweepSpec
 from hill_sim.sweep.store import ResultStore
 from hill_sim.sweep.work import Packer
@@ -61,16 +62,23 @@ class Proposals:
         self._check_values(params[0])
         return [item for candidate in self._candidates(0, params) for item in candidate.planned]
 
-    def generation(self, number: int, known: Sequence[propose.Known], store: ResultStore) -> list[Candidate]:
+    def generation(
+        self, number: int, known: Sequence[propose.Known], store: ResultStore, agree: Agree = alone
+    ) -> list[Candidate]:
         size = self._size_of(number)
         name = f"generation {number}"
         stored = json.loads(store.meta(name) or '{"params": []}')
         params = stored["params"][:size]
         if len(params) < size:
-            before = json.loads(store.meta(f"generation {number - 1}") or "{}").get("drawn", 0)
-            more, drawn = self._asked(number, size, before, known)
-            params = [*params, *more[len(params) :]]  # what has been run stays, were Optuna to propose otherwise now
-            store.set_meta({name: json.dumps({"params": params, "drawn": drawn})})
+
+            def proposed() -> str:
+                before = json.loads(store.meta(f"generation {number - 1}") or "{}").get("drawn", 0)
+                more, drawn = self._asked(number, size, before, known)
+                # what has been run stays, were Optuna to propose otherwise now
+                return json.dumps({"params": [*params, *more[len(params) :]], "drawn": drawn})
+
+            store.set_meta({name: agree(f"{name}, {size} candidates", proposed)})
+            params = json.loads(store.meta(name) or "")["params"]
         return self._candidates(number, params)
 
     def stored(self, store: ResultStore) -> Iterator[Candidate]:
@@ -127,8 +135,10 @@ class Proposals:
 class SearchWork:
     """The work of a search, for `run_sweep`."""
 
-    def __init__(self, proposals: Proposals, store: ResultStore, study: LocalStudy, pack: Packer) -> None:
-        self._proposals, self._store, self._study, self._pack = proposals, store, study, pack
+    def __init__(
+        self, proposals: Proposals, store: ResultStore, study: Study, pack: Packer, agree: Agree = alone
+    ) -> None:
+        self._proposals, self._store, self._study, self._pack, self._agree = proposals, store, study, pack, agree
         self._search, self._maker = proposals.search, proposals.maker
         self._names = names_of(self._search)
         self.places: dict[str, tuple[int, Planned]] = {}
@@ -139,7 +149,7 @@ class SearchWork:
         self._known: list[propose.Known] = []
         self._next = 0  # generation
         self._open: dict[int, Candidate] = {}  # not settled, by number
-        self._unclaimed: list[Candidate] = []
+        self._due: list[Candidate] = []  # to be handed out
         self._missing: dict[int, set[str]] = {}  # keys of trials that a candidate waits for
         self._waiting: deque[Batch] = deque()
         self._in_hand: set[str] = set()  # keys queued or in flight
@@ -159,21 +169,16 @@ class SearchWork:
         keys = {result.trial.key for result in results}
         self._settle([number for number, missing in self._missing.items() if missing & keys])
 
-    def wait(self) -> bool:
-        return False
-
     @property
     def finished(self) -> bool:
         return self._next == self._proposals.count and not self._open
 
     def _more(self) -> bool:
         """Queue more work, or learn more; False if nothing can be done before something in flight has ended."""
-        if self._unclaimed:
-            claimed = self._study.claim(self._unclaimed)
-            numbers = {candidate.number for candidate in claimed}
-            self._unclaimed = [candidate for candidate in self._unclaimed if candidate.number not in numbers]
-            self._hand_out(claimed)
-            return bool(claimed)
+        if self._due:
+            due, self._due = self._due, []
+            self._hand_out(due)
+            return True
         if self._next == self._proposals.count or (self._search.paced and self._open):
             return False
         self._open_generation()
@@ -181,19 +186,17 @@ class SearchWork:
 
     def _open_generation(self) -> None:
         self._learn()
-        candidates = self._proposals.generation(self._next, self._known, self._store)
+        candidates = self._proposals.generation(self._next, self._known, self._store, self._agree)
         self._next += 1
         for candidate in candidates:
             for index, item in enumerate(candidate.planned):
                 self.places.setdefault(item.trial.key, (candidate.number * self._maker.size + index, item))
             self._open[candidate.number] = candidate
             self._missing[candidate.number] = {key for key in candidate.keys if key not in self._ended}
-        self._unclaimed = [c for c in candidates if self._missing[c.number]]
-        done = [candidate for candidate in candidates if not self._missing[candidate.number]]
-        if done:
-            with self._study.batch():
-                self._study.begin(candidates)
-        self._settle([candidate.number for candidate in done])
+        with self._study.batch():
+            self._study.begin(candidates)
+        self._due = [candidate for candidate in candidates if self._missing[candidate.number]]
+        self._settle([candidate.number for candidate in candidates if not self._missing[candidate.number]])
 
     def _learn(self) -> None:
         """Take in the generation that has ended, in the order of its candidates."""
@@ -246,7 +249,7 @@ class SearchWork:
         self._missing[candidate.number] = set(again)
         for key in again:
             del self._ended[key]
-        self._unclaimed.append(candidate)
+        self._due.append(candidate)
         return True
 
     def _remember_curves(self, candidate: Candidate) -> None:
