@@ -1,4 +1,5 @@
-"""What a running sweep says: a bar on a terminal, a line now and then elsewhere, a line a batch in its log.
+"""What a running sweep says: a bar and a line below it on a terminal, a line now and then elsewhere, a line a batch in
+its log.
 
 All times are of the monotonic clock, so setting the clock back changes nothing.
 """
@@ -11,10 +12,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from hill_sim.engine.results import TrialResult
 from hill_sim.sweep.executors import Batch, Feed
@@ -47,25 +47,32 @@ class Progress:
         self._visible = enabled and sys.stderr.isatty()
         self._running: set[str] = set()
         self._ended: set[str] = set()
+        self._stored: set[str] = set()
         self._best: tuple[float, str] | None = None
         self._asked = self._run = 0
         self._began = self._last_line = clock()
         self._context = ExitStack()
 
     def __enter__(self) -> Progress:
-        self._bar: tqdm[Any] = tqdm(
-            total=self._total,
-            initial=self._before,
-            disable=not self._visible,
-            dynamic_ncols=True,
-            bar_format="{percentage:3.0f}% |{bar:20}| {n_fmt} of {total_fmt} trials{postfix}",
-        )
-        self._context.callback(self._bar.close)
         if self._visible:
-            self._context.enter_context(logging_redirect_tqdm([logging.getLogger(), logging.getLogger("hill_sim")]))
+            self._bar: tqdm[Any] = tqdm(
+                total=self._total,
+                initial=self._before,
+                dynamic_ncols=True,
+                bar_format="{percentage:3.0f}% |{bar}| {desc}",
+                desc=self._counts(),
+            )
+            self._below: tqdm[Any] = tqdm(position=1, leave=True, bar_format="{desc}")
+            self._context.callback(self._below.close)
+            self._context.callback(self._bar.close)
+            for handler in {*logging.getLogger().handlers, *logging.getLogger("hill_sim").handlers}:
+                if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr:
+                    self._context.callback(handler.setStream, handler.setStream(_Above(sys.stderr)))
         return self
 
     def __exit__(self, *error: Any) -> None:
+        self._ended, self._running = self._stored, set()  # what was not stored will run again
+        self._show()
         self._context.close()
 
     def watch(self, feed: Feed) -> Feed:
@@ -75,6 +82,7 @@ class Progress:
             batch = feed()
             if batch is not None:
                 self._running.update(trial.key for trial in batch.trials)
+                self._show()
             return batch
 
         return watched
@@ -84,20 +92,23 @@ class Progress:
         if key not in self._ended:
             self._ended.add(key)
             self._running.discard(key)
-            self._bar.update()
-            self._bar.set_postfix_str(self._details(), refresh=False)
+            if self._visible:
+                self._write()
+                if self._bar.update(0):  # as often as an eye can follow
+                    self._below.refresh()
 
     def batch(self, results: Sequence[TrialResult], info: dict[str, Any]) -> None:
         """A batch, or a part of one, has been stored."""
         for result in results:
             self.trial(result.trial.key)
+            self._stored.add(result.trial.key)
             outcome = result.outcome
             self._failed += outcome.status == "failed"
             if outcome.gain == outcome.gain and not result.trial.is_twin:
                 self._best = max(self._best or (outcome.gain, ""), (outcome.gain, result.trial.policy_name))
         self._asked += info.get("epochs_asked", 0)
         self._run += info.get("epochs_run", 0)
-        self._bar.set_postfix_str(self._details())
+        self._show()
         log.info("%s", self.line())
         now = self._clock()
         if self._enabled and not self._visible and now - self._last_line >= LINE_SECONDS:
@@ -106,7 +117,7 @@ class Progress:
 
     def line(self) -> str:
         """All of it in words."""
-        return f"{self._before + len(self._ended):,} of {self._total:,} trials{self._details(', ')}"
+        return ", ".join(part for part in (self._counts(), self._details()) if part)
 
     def note(self, workers: int) -> str:
         """What `hill-sim status` reads in the store, as JSON: trials of this call, its seconds, workers, the best."""
@@ -114,20 +125,55 @@ class Progress:
         seconds = self._clock() - self._began
         return json.dumps({"ran": len(self._ended), "seconds": seconds, "workers": workers, "best": best})
 
-    def _details(self, before: str = "") -> str:
-        parts = [f"{len(self._running)} running"] if self._running else []
+    def _show(self) -> None:
+        if self._visible:
+            self._write()
+            self._bar.refresh()
+            self._below.refresh()
+
+    def _write(self) -> None:
+        self._bar.n = self._before + len(self._ended)
+        width = self._bar.ncols or 80
+        self._bar.set_description_str(self._counts(), refresh=False)
+        self._below.set_description_str(self._details()[: width - 1], refresh=False)
+
+    def _per_second(self) -> float:
+        return len(self._ended) / max(self._clock() - self._began, 1e-9)
+
+    def _counts(self) -> str:
+        done = self._before + len(self._ended)
+        parts = [f"{done:,} of {self._total:,} trials"]
+        if self._running:
+            parts.append(f"{len(self._running)} running")
         if self._failed:
             parts.append(f"{self._failed} failed")
-        if self._best:
-            parts.append(f"best gain {100 * self._best[0]:+.1f} points ({self._best[1]})")
+        if self._ended:
+            left = self._total - done
+            parts.append(f"{duration(left / self._per_second())} left" if left > 0 else "done")
+        return ", ".join(parts)
+
+    def _details(self) -> str:
+        parts = []
+        if self._ended:
+            parts.append(f"{60 * self._per_second():,.0f} trials/min")
         if self._asked:
             parts.append(f"{1 - self._run / self._asked:.0%} of epochs saved")
-        per_second = len(self._ended) / max(self._clock() - self._began, 1e-9)
-        if self._ended:
-            parts.append(f"{60 * per_second:,.0f} trials/min")
-            left = self._total - self._before - len(self._ended)
-            parts.append(f"{duration(left / per_second)} left" if left > 0 else "done")
-        return before + ", ".join(parts) if parts else ""
+        if self._best:
+            parts.append(f"best gain {100 * self._best[0]:+.1f} points ({self._best[1]})")
+        return ", ".join(parts)
+
+
+class _Above:
+    """A stream whose lines pass above the bar."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        tqdm.write(text, file=self._stream, end="")
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 def duration(seconds: float) -> str:

@@ -20,6 +20,7 @@ from hill_sim.engine.results import Outcome, TrialResult
 from hill_sim.registry import POLICIES
 from hill_sim.sweep import load_outcomes, run_sweep
 from hill_sim.sweep.folder import RESULTS
+from hill_sim.sweep.logbook import logbook
 from hill_sim.sweep.progress import Progress
 from hill_sim.sweep.store import ResultStore
 from hill_sim.trial import Trial
@@ -297,13 +298,16 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_bar_shows_trials_shares_and_failures_and_lets_log_lines_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_shows_trials_shares_and_failures_and_lets_log_lines_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
     handler = logging.StreamHandler(screen)
+    handler.setLevel(logging.WARNING)
     logging.getLogger("hill_sim").addHandler(handler)
     try:
-        with Progress(10, 4, enabled=True) as bar:
+        with logbook(tmp_path), Progress(10, 4, enabled=True) as bar:
             for key in ("a", "b", "a"):  # a batch that ran again
                 bar.trial(key)
             trial = Trial()
@@ -314,9 +318,11 @@ def test_the_bar_shows_trials_shares_and_failures_and_lets_log_lines_pass(monkey
     finally:
         logging.getLogger("hill_sim").removeHandler(handler)
     shown = screen.getvalue()
-    assert "7 of 10 trials" in shown
-    assert "1 failed, 60% of epochs saved" in shown
-    assert "something happened\n" in shown
+    assert "7 of 10 trials, 1 failed" in shown
+    assert "trials/min, 60% of epochs saved" in shown
+    assert shown.count("something happened\n") == 1
+    assert "of epochs saved," not in shown, "the log's line a batch stays in the log"
+    assert shown.rindex("5 of 10 trials") > shown.rindex("7 of 10 trials"), "what was not stored is not done"
 
 
 @pytest.mark.parametrize("enabled", [True, False])

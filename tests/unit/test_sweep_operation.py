@@ -52,11 +52,11 @@ def test_the_line_says_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
         bar.trial(Trial(seed=0).key)
         results = [ended(0, 0.01), ended(1, 0.03), ended(2, float("nan"), "failed")]
         bar.batch(results, {"epochs_asked": 100, "epochs_run": 40})
-    assert bar.line() == (
-        "5 of 10 trials, 1 running, 2 failed, best gain +3.0 points (compactness), 60% of epochs saved, 3 trials/min, "
-        "1 min left"
-    )
-    assert capsys.readouterr().err == f"hill-sim: {bar.line()}\n"
+        assert bar.line() == (
+            "5 of 10 trials, 1 running, 2 failed, 1 min left, 3 trials/min, 60% of epochs saved, "
+            "best gain +3.0 points (compactness)"
+        )
+        assert capsys.readouterr().err == f"hill-sim: {bar.line()}\n"
     note = json.loads(bar.note(2))
     assert note == {"ran": 3, "seconds": 60.0, "workers": 2, "best": {"gain": 0.03, "policy": "compactness"}}
 
