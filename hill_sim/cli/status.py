@@ -18,11 +18,11 @@ def main(given: Arguments) -> int:
 
 def as_text(found: Status) -> str:
     """A few lines of name and value."""
-    left = found.trials - found.done - found.failed
-    state = "running" if found.driver else "finished" if not left else "stopped"
+    state = "running" if found.driver else "finished" if not found.left else "stopped"
+    pruned = f"{found.pruned:,} pruned, " if found.pruned else ""
     rows = [
         ("sweep", f"{found.folder}, {state}" + (f" (process {found.driver})" if found.driver else "")),
-        ("trials", f"{found.done:,} done, {found.failed:,} failed, {left:,} left, of {found.trials:,}"),
+        ("trials", f"{found.done:,} done, {found.failed:,} failed, {pruned}{found.left:,} left, of {found.trials:,}"),
     ]
     if found.per_minute:
         ends = f", {duration(found.seconds_left)} left" if found.driver and found.seconds_left else ""

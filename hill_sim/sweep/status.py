@@ -18,7 +18,7 @@ class Status:
     """A moment of a sweep.
 
     Attributes:
-        trials: of the whole sweep; `done` ended well, `failed` did not.
+        trials: of the whole sweep; `done` ended well, `failed` did not, `pruned` were stopped; `left` are yet to end.
         driver: who writes here (process and host), or None: the sweep has ended or was cut short.
         per_minute: trials that the last driver finished, by its own monotonic clock; None before its first batch.
         seconds_left: at that rate.
@@ -35,6 +35,8 @@ class Status:
     trials: int
     done: int
     failed: int
+    pruned: int
+    left: int
     driver: str | None
     per_minute: float | None
     seconds_left: float | None
@@ -79,16 +81,17 @@ def _status(
     totals: dict[str, float],
     last: dict[str, Any] | None,
 ) -> Status:
-    done, failed = counts.get("done", 0), counts.get("failed", 0)
-    left = trials - done - failed
+    left = trials - sum(counts.values())
     progress = json.loads(notes.get("progress") or "{}")
     rate = progress["ran"] / progress["seconds"] if progress.get("ran") and progress.get("seconds") else None
     asked = totals.get("epochs_asked")
     return Status(
         folder=str(folder),
         trials=trials,
-        done=done,
-        failed=failed,
+        done=counts.get("done", 0),
+        failed=counts.get("failed", 0),
+        pruned=counts.get("pruned", 0),
+        left=left,
         driver=driver,
         per_minute=60 * rate if rate else None,
         seconds_left=left / rate if rate and left > 0 else None,

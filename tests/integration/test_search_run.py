@@ -16,6 +16,7 @@ from hill_sim.errors import HillError, InvalidInput
 from hill_sim.sweep import load_outcomes, run_sweep
 from hill_sim.sweep.folder import RESULTS
 from hill_sim.sweep.search.study import JOURNAL, read_study
+from hill_sim.sweep.status import status
 from hill_sim.sweep.store import ResultStore
 
 SAMPLERS = ("random", "qmc", "tpe", "nsga2", "nsga3")
@@ -280,3 +281,10 @@ def test_hopeless_candidates_are_pruned_and_the_table_stays_the_same(sampler: st
     kept = [t.params["alpha"] for t in study.trials if t.state.name == "COMPLETE"]
     gone = [t.params["alpha"] for t in study.trials if t.state.name == "PRUNED"]
     assert sum((a - 0.6) ** 2 for a in kept) / len(kept) < sum((a - 0.6) ** 2 for a in gone) / len(gone)
+
+
+def test_a_search_that_stopped_trials_is_finished_for_status_too(tmp_path: Path) -> None:
+    run(tmp_path / "run", prune={"percentile": 50, "startup": 10, "warmup": 0})
+    found = status(tmp_path / "run")
+    assert found.pruned > 0
+    assert (found.left, found.resume, found.done + found.pruned) == (0, "", found.trials)

@@ -74,6 +74,7 @@ class Database:
             import psycopg
         except ImportError:
             raise Unavailable("storage: psycopg is not installed; pip install 'hill-sim[postgresql]'") from None
+        logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # it warns of errors that it ignores
         self.address, self._psycopg, self._announce = address, psycopg, announce
         self.stopping: Callable[[], bool] = lambda: False  # then it is waited for no longer than at first
         self._connection: psycopg.Connection[Any] | None = None
@@ -107,7 +108,7 @@ class Database:
             sqlalchemy.exc.InterfaceError,
             optuna.exceptions.StorageInternalError,
         )
-        began, delay = time.monotonic(), 0.1
+        began, delay, announced = time.monotonic(), 0.1, False
         while True:
             try:
                 result = work()
@@ -116,7 +117,8 @@ class Database:
                 usual = PATIENCE if self._answered and not self.stopping() else FIRST
                 if time.monotonic() - began > (usual if patience is None else patience):
                     raise Unavailable(f"storage: {self.address} does not answer: {_reason(error)}") from None
-                if delay > 0.1 and self._announce:
+                if self._announce and delay > 0.4 and not announced:
+                    announced = True
                     log.warning("storage: %s does not answer (%s); trying again", self.address, _reason(error))
                 time.sleep(delay)
                 delay = min(2 * delay, _SLOWEST)
@@ -124,6 +126,8 @@ class Database:
                 raise HillError(f"storage: {self.address} refuses: {_reason(error)}") from None
             else:
                 self._answered = True
+                if announced:
+                    log.warning("storage: %s answers again after %.0f s", self.address, time.monotonic() - began)
                 return result
 
     @contextmanager
