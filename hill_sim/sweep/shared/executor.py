@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +12,8 @@ from hill_sim.engine.results import TrialResult
 from hill_sim.errors import HillError
 from hill_sim.sweep.executors import Batch, BatchEnded, Event, Executor, Feed, TrialEnded
 from hill_sim.sweep.shared.sweep import SharedSweep
+
+log = logging.getLogger(__name__)
 
 POLL = 1.0
 """Seconds between two looks at what the others have done."""
@@ -42,6 +45,7 @@ class SharedExecutor:
     def run(self, feed: Feed, stop: Callable[[], bool]) -> Iterator[Event]:
         self._sweep.database.stopping = stop
         self._sweep.contribute()
+        waiting = False
         while True:
             moved = False
             for event in self._own.run(lambda: self._next(feed), stop):
@@ -62,9 +66,13 @@ class SharedExecutor:
                 moved = True
                 yield event
             if moved or self._again:
+                waiting = False
                 continue
             if not self._elsewhere:
                 return
+            if not waiting:
+                log.info("waiting for %d trials that other drivers are at", len(self._elsewhere))
+            waiting = True
             time.sleep(POLL)
 
     def _next(self, feed: Feed) -> Batch | None:
