@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import shutil
 import signal
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,11 +26,13 @@ from sweep_support import assert_same_results, tiny, write_yaml
 from hill_sim.cli import main
 from hill_sim.config import dump_yaml, validated
 from hill_sim.engine import simulate
-from hill_sim.errors import InvalidInput, Unavailable
+from hill_sim.errors import HillError, InvalidInput, Unavailable
 from hill_sim.sweep import SweepSpec, load_candidates, run_sweep
+from hill_sim.sweep.folder import RESULTS
 from hill_sim.sweep.search.study import read_study
 from hill_sim.sweep.shared import heartbeat
 from hill_sim.sweep.shared.sweep import SharedSweep
+from hill_sim.sweep.store import ResultStore
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
@@ -158,6 +162,7 @@ def test_a_driver_that_was_killed_goes_on_with_its_own_claims_at_once(
     with pytest.raises(SystemExit):
         shared(searched(), tmp_path / "run", database, Formula(calls=3))
     assert count(database, "claims") > 0
+    database.ask("UPDATE hill_sim_drivers SET process = 2 ^ 30")  # nobody's number
     monkeypatch.undo()
     shared(searched(), tmp_path / "run", database, Formula())
     run_sweep(searched(), tmp_path / "alone", backend="bmm", simulate=Formula())
@@ -241,6 +246,25 @@ def test_a_folder_that_ran_alone_brings_its_results(tmp_path: Path, database: Se
     assert run_sweep(searched(), tmp_path / "second", simulate=Formula(calls=0)).ran == 0, "a folder stands alone"
 
 
+def test_a_copied_folder_is_another_driver(tmp_path: Path, database: Server) -> None:
+    with pytest.raises(SystemExit):
+        shared(searched(), tmp_path / "one", database, Formula(calls=2))
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    names = []
+
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        if not names:
+            with pytest.raises(SystemExit):
+                shared(searched(), tmp_path / "two", database, Formula(calls=0))
+            for folder in ("one", "two"):
+                with ResultStore(tmp_path / folder / RESULTS, readonly=True) as store:
+                    names.append(store.meta("driver"))
+        return Formula()(*arguments, **options)
+
+    shared(searched(), tmp_path / "one", database, meanwhile)
+    assert len(set(names)) == 2
+
+
 def test_another_sweep_of_the_same_name_is_refused_and_a_larger_one_extends(tmp_path: Path, database: Server) -> None:
     shared(searched(), tmp_path / "small", database, Formula())
     with pytest.raises(InvalidInput, match=r"holds another sweep named searched: .*sampler.*choose another name"):
@@ -304,6 +328,25 @@ def test_a_storage_that_cannot_be_is_one_line(
     assert message in line
     assert "secret" not in line
     assert not (tmp_path / "run").exists()
+
+
+def test_without_the_driver_of_the_database_one_line_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(Unavailable, match=r"storage: psycopg is not installed; pip install 'hill-sim\[postgresql\]'"):
+        run_sweep(tiny(), tmp_path / "run", storage="postgresql://hill@localhost/hill")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_database_in_which_nothing_may_be_made_is_one_line(tmp_path: Path, database: Server) -> None:
+    database.ask("DROP ROLE IF EXISTS guest")
+    database.ask("CREATE ROLE guest LOGIN")
+    url = database.url.replace("hill:secret", "guest:secret")
+    with pytest.raises(
+        HillError, match=r"guest:\*\*\*@127.0.0.1:\d+/postgres refuses: (permission denied|no schema has been)"
+    ):
+        run_sweep(searched(), tmp_path / "run", backend="bmm", simulate=Formula(), storage=url)
 
 
 def test_ctrl_c_leaves_nothing_claimed(tmp_path: Path, database: Server, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import platform
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -40,8 +42,7 @@ class Heartbeat:
         now = time.monotonic()
         return now - self._last < LAPSE and now - self._steady_since >= LAPSE
 
-    def start(self, who: str) -> None:
-        self._who = who
+    def start(self) -> None:
         self._beat()
         self._thread.start()
 
@@ -59,9 +60,10 @@ class Heartbeat:
     def _beat(self) -> None:
         def work(cursor: psycopg.Cursor[Any]) -> tuple[int, int]:
             cursor.execute(
-                "INSERT INTO hill_sim_drivers VALUES (%s, %s, %s, %s, clock_timestamp()) ON CONFLICT (sweep, id)"
-                " DO UPDATE SET who = EXCLUDED.who, workers = EXCLUDED.workers, seen = EXCLUDED.seen",
-                (self._sweep, self._driver, self._who, self._own),
+                "INSERT INTO hill_sim_drivers VALUES (%s, %s, %s, %s, %s, clock_timestamp()) ON CONFLICT (sweep, id) DO"
+                " UPDATE SET (process, host, workers, seen) ="
+                " (EXCLUDED.process, EXCLUDED.host, EXCLUDED.workers, EXCLUDED.seen)",
+                (self._sweep, self._driver, os.getpid(), platform.node(), self._own),
             )
             cursor.execute(
                 "SELECT count(*), sum(workers) FROM hill_sim_drivers"

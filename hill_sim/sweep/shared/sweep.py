@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import platform
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hill_sim.config import validated
@@ -49,7 +49,8 @@ _SCHEMA = (
     "CREATE SEQUENCE IF NOT EXISTS hill_sim_order",
     "CREATE TABLE IF NOT EXISTS hill_sim_facts (sweep text, name text, value text NOT NULL, PRIMARY KEY (sweep, name))",
     "CREATE TABLE IF NOT EXISTS hill_sim_drivers"
-    " (sweep text, id text, who text NOT NULL, workers integer NOT NULL, seen timestamptz NOT NULL,"
+    " (sweep text, id text, process integer NOT NULL, host text NOT NULL, workers integer NOT NULL,"
+    " seen timestamptz NOT NULL,"
     " PRIMARY KEY (sweep, id))",
     "CREATE TABLE IF NOT EXISTS hill_sim_claims (sweep text, key text, driver text NOT NULL, PRIMARY KEY (sweep, key))",
     "CREATE TABLE IF NOT EXISTS hill_sim_results"
@@ -89,11 +90,14 @@ class SharedSweep:
             InvalidInput: another sweep of this name is there.
             Unavailable, HillError: as of `Database.run`.
         """
-        driver = store.meta("driver") or uuid.uuid4().hex  # the same when this folder goes on: its claims are its own
-        store.set_meta({"driver": driver})
+        database.run(_create)
+        driver = store.meta("driver") or ""
+        if not driver or database.run(lambda cursor: _lives(cursor, spec.name, driver)):
+            driver = uuid.uuid4().hex
+            store.set_meta({"driver": driver})
         sweep = cls(database, spec, store, driver, workers)
         sweep._enter(extend)
-        sweep._heartbeat.start(f"process {os.getpid()} on {platform.node()}")
+        sweep._heartbeat.start()
         try:
             yield sweep
         finally:
@@ -200,7 +204,6 @@ class SharedSweep:
         return self._fetch(ended), set(awaited) - held - set(ended)
 
     def _enter(self, extend: bool) -> None:
-        self.database.run(_create)
         here = self._spec.resolved()
         there = json.loads(self.agree("spec", lambda: json.dumps(here)))
         if difference := first_difference(there, here):
@@ -245,11 +248,9 @@ class SharedSweep:
         except HillError as error:  # what it would have said is said already, and the claims lapse
             log.info("%s", error)
 
-    def _add(self, cursor: Cursor, rows: Iterable[Row]) -> None:
+    def _add(self, cursor: Cursor, rows: Sequence[Row]) -> None:
         self._lock(cursor)
-        keys = []
         for row in rows:
-            keys.append(row.key)
             cursor.execute(
                 "INSERT INTO hill_sim_results AS r VALUES"
                 " (%s, %s, nextval('hill_sim_order'), %s, %s, %s, %s, %s, %s, %s, %s)"
@@ -259,8 +260,8 @@ class SharedSweep:
                 (self.name, row.key, self.driver, row.status, *row.columns, list(row.interactions)),
             )
         cursor.execute(
-            "DELETE FROM hill_sim_claims WHERE sweep = %s AND driver = %s AND key = ANY(%s)",
-            (self.name, self.driver, keys),
+            "DELETE FROM hill_sim_claims WHERE sweep = %s AND (key = ANY(%s) OR driver = %s AND key = ANY(%s))",
+            (self.name, [row.key for row in rows if row.status != "pruned"], self.driver, [row.key for row in rows]),
         )
 
     def _fetch(self, keys: Collection[str]) -> list[TrialResult]:
@@ -283,6 +284,18 @@ class SharedSweep:
 
     def _me(self) -> dict[str, Any]:
         return {"sweep": self.name, "driver": self.driver, "judging": self._heartbeat.steady, "lapse": heartbeat.LAPSE}
+
+
+def _lives(cursor: Cursor, sweep: str, driver: str) -> bool:
+    """Whether a driver of this id is at work: then the folder is a copy of its folder. One that was killed a moment ago
+    was this folder's own, whose claims are ours when we go by its id."""
+    cursor.execute(
+        "SELECT process, host FROM hill_sim_drivers WHERE sweep = %s AND id = %s"
+        " AND seen > clock_timestamp() - %s * interval '1 second'",
+        (sweep, driver, heartbeat.LAPSE),
+    )
+    row = cursor.fetchone()
+    return row is not None and (row[1] != platform.node() or Path(f"/proc/{row[0]}").exists())
 
 
 def _enough(status: str, to_the_end: bool) -> bool:
