@@ -86,7 +86,8 @@ class ResultStore:
             version = None
         if version != str(SCHEMA_VERSION):
             raise InvalidInput(
-                f"{self.path}: results of schema version {version}, this hill-sim reads version {SCHEMA_VERSION}"
+                f"{self.path}: results of schema version {version}, this hill-sim reads version {SCHEMA_VERSION}; "
+                "go on with the hill-sim that wrote it, or choose another --out"
             )
 
     def close(self) -> None:

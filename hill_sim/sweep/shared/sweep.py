@@ -312,4 +312,7 @@ def _create(cursor: Cursor) -> None:
     cursor.execute("SELECT value FROM hill_sim_facts WHERE sweep = '' AND name = 'schema_version'")
     (version,) = cursor.fetchone() or ("",)
     if version != SCHEMA_VERSION:
-        raise InvalidInput(f"storage: schema version {version} there, this hill-sim reads version {SCHEMA_VERSION}")
+        raise InvalidInput(
+            f"storage: schema version {version} there, this hill-sim reads version {SCHEMA_VERSION}; "
+            "use the hill-sim that made it, or another database"
+        )
