@@ -25,12 +25,12 @@ class Heartbeat:
     """A thread with a connection of its own.
 
     Attributes:
-        workers, drivers: how many take part, this driver's among them.
+        workers: of all drivers that take part now.
     """
 
     def __init__(self, address: Address, sweep: str, driver: str, workers: int) -> None:
         self._database, self._sweep, self._driver, self._own = Database(address, announce=False), sweep, driver, workers
-        self.workers, self.drivers = workers, 1
+        self.workers = workers
         self._steady_since = self._last = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="hill-sim heartbeat")
@@ -58,7 +58,7 @@ class Heartbeat:
                 self._beat()
 
     def _beat(self) -> None:
-        def work(cursor: psycopg.Cursor[Any]) -> tuple[int, int]:
+        def work(cursor: psycopg.Cursor[Any]) -> int:
             cursor.execute(
                 "INSERT INTO hill_sim_drivers VALUES (%s, %s, %s, %s, %s, clock_timestamp()) ON CONFLICT (sweep, id) DO"
                 " UPDATE SET (process, host, workers, seen) ="
@@ -66,14 +66,14 @@ class Heartbeat:
                 (self._sweep, self._driver, os.getpid(), platform.node(), self._own),
             )
             cursor.execute(
-                "SELECT count(*), sum(workers) FROM hill_sim_drivers"
+                "SELECT sum(workers) FROM hill_sim_drivers"
                 " WHERE sweep = %s AND seen > clock_timestamp() - %s * interval '1 second'",
                 (self._sweep, LAPSE),
             )
-            drivers, workers = cursor.fetchone() or (1, self._own)
-            return int(drivers), int(workers)
+            (workers,) = cursor.fetchone() or (self._own,)
+            return int(workers)
 
-        self.drivers, self.workers = self._database.run(work)
+        self.workers = self._database.run(work)
         now = time.monotonic()
         if now - self._last > 3 * BEAT:  # it was away, or this process stood still
             self._steady_since = now

@@ -115,10 +115,6 @@ class SharedSweep:
     def workers(self) -> int:
         return self._heartbeat.workers
 
-    @property
-    def drivers(self) -> int:
-        return self._heartbeat.drivers
-
     def agree(self, name: str, say: Callable[[], str]) -> str:
         """What all drivers take for `name`: what was said first, by whomever. `say` is asked if nobody has yet."""
 
