@@ -205,23 +205,21 @@ class Study:
         Args:
             column: one of `EPOCH_COLUMNS`, or `gap` (train minus validation accuracy).
         """
-        of_key = {result.outcome.key: result for result in self.runs.results}
-        rows = self.done[self.done["alpha"] == alpha]
-        parts = []
-        for key, twin, *names in rows[["key", "twin_key", "setting", "kind", "user", "policy", "seed"]].itertuples(
-            index=False
-        ):
-            own, other = of_key.get(key), of_key.get(twin)
-            if own is None or other is None or not own.epochs or not other.epochs:
-                continue
-            difference = _curve(own, column)[first_epoch - 1 :] - _curve(other, column)[first_epoch - 1 :]
-            epochs = np.arange(first_epoch, first_epoch + len(difference))
-            named = dict(zip(("setting", "kind", "user", "policy", "seed"), names, strict=True))
-            parts.append(pd.DataFrame({"epoch": epochs, "difference": difference, **named}))
-        if not parts:
-            return pd.DataFrame(columns=["setting", "kind", "user", "epoch", *COLUMNS])
         by = ["setting", "kind", "user", "epoch"]
-        return in_points(compare(pd.concat(parts, ignore_index=True), by, "difference", ("twin",), resamples=1000))
+        of_key = {result.outcome.key: result for result in self.runs.results if result.epochs}
+        rows = self.done[self.done["alpha"] == alpha]
+        rows = rows[rows["key"].isin(of_key) & rows["twin_key"].isin(of_key)]
+        if rows.empty:
+            return pd.DataFrame(columns=[*by, *COLUMNS])
+        differences = [
+            (_curve(of_key[key], column) - _curve(of_key[twin], column))[first_epoch - 1 :]
+            for key, twin in zip(rows["key"], rows["twin_key"], strict=True)
+        ]
+        lengths = [len(difference) for difference in differences]
+        table = rows[["setting", "kind", "user", "policy", "seed"]].loc[rows.index.repeat(lengths)]
+        epochs = np.concatenate([np.arange(first_epoch, first_epoch + length) for length in lengths])
+        table = table.assign(epoch=epochs, difference=np.concatenate(differences))
+        return in_points(compare(table.reset_index(drop=True), by, "difference", ("twin",), resamples=1000))
 
 
 def _compared(runs: RunSet) -> RunSet:

@@ -110,7 +110,7 @@ def effects(
     for name in (*measures, "key", "status", "class_gain"):
         if name not in outcomes:
             raise InvalidInput(f"measures: no column {name!r} in the outcomes")
-    rows = {trial.key: i for i, trial in enumerate(trials)}
+    rows = {trial: i for i, trial in enumerate(trials)}
     table = outcomes[list(measures)].to_numpy(dtype=np.float64)
     width = max((len(gains) for gains in outcomes["class_gain"]), default=0)
     per_class = np.full((len(trials), width), np.nan)
@@ -126,7 +126,7 @@ def effects(
     found = list(_found(of, rows))
     if not found:
         return pd.DataFrame(columns=list(EFFECTS))
-    own = values[[rows[trial.key] for trial, *_ in found]]
+    own = values[[rows[trial] for trial, *_ in found]]
     missing = np.full(len(names), np.nan)
     branch_values = np.array([missing if row is None else values[row] for *_, row in found])
     left_out = np.array([kind == LEAVE_ONE_OUT for _, kind, _, _ in found])
@@ -137,13 +137,16 @@ def effects(
     return table.assign(effect=effect.ravel()).reset_index(drop=True)
 
 
-def _found(trials: Sequence[Trial], rows: dict[str, int]) -> Iterator[tuple[Trial, str, int, int | None]]:
+def _found(trials: Sequence[Trial], rows: dict[Trial, int]) -> Iterator[tuple[Trial, str, int, int | None]]:
     """Full trial, kind, epoch and the row of the branch. A kind counts as asked for if most of its branches are there:
     a schedule that happens to be a part of another's (25 of 25, 30, 35, 40) does not make that one attributable."""
+    lengths = {len(trial.interactions) for trial in rows}
     for trial in dict.fromkeys(trials):
         for kind in KINDS:
+            if (1 if kind == ONLY_ONE else len(trial.interactions) - 1) not in lengths:
+                continue  # most runs have no branches: not worth making them all up to find that out
             some = branches(trial, [kind])
-            places = [rows.get(branch.trial.key) for branch in some]
+            places = [rows.get(branch.trial) for branch in some]
             if 2 * sum(place is not None for place in places) > len(some):
                 for branch, place in zip(some, places, strict=True):
                     yield trial, kind, branch.epoch, place

@@ -6,7 +6,6 @@ And what a user is shown, what is recorded, and how results come out.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -361,14 +360,3 @@ def test_threads_do_not_disturb_each_other(backend: str) -> None:
             together = list(pool.map(lambda trial: run(trial, backend=backend)[0], trials))
         for a, b in zip(together, alone, strict=True):
             assert same_result(a, b), differences(a, b)
-
-
-@pytest.mark.slow
-def test_torchs_compiler_is_not_loaded_unless_asked_for() -> None:
-    """It takes a second, which every worker process would pay."""
-    program = (
-        "import sys, hill_sim\n"
-        "hill_sim.simulate([hill_sim.Trial(epochs=2, interactions=(1,))])\n"
-        "assert 'torch._dynamo' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
