@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from hill_sim.report.study import sure
 from hill_sim.report.style import BAD, GOOD, INK, MUTED, WIDTH, figure
-from hill_sim.report.words import points
+from hill_sim.report.words import points, short
 
 MOST_CLASSES = 12
 
@@ -61,10 +61,12 @@ def class_harm(
         sns.heatmap(values.astype(float), ax=ax, cmap=cmap, vmin=-largest, vmax=largest, cbar=False, linewidths=1.5)
         mesh = ax.collections[0]
         _numbers(ax, part, users, shown, largest)
-        ax.set_title(setting[:60])
+        ax.set_title(short(setting, 60 // columns))
         ticks = [_class_label(names[c], sizes[c]) for c in shown]
         ax.set_xticks(np.arange(len(shown)) + 0.5, ticks, rotation=0 if max(map(len, ticks)) < 9 else 45, fontsize=9)
-        ax.set_yticks(np.arange(len(users)) + 0.5, [user[:26] for user in users], rotation=0, color=INK, fontsize=10.5)
+        ax.set_yticks(
+            np.arange(len(users)) + 0.5, [short(user) for user in users], rotation=0, color=INK, fontsize=10.5
+        )
         ax.set_xlabel(f"{noun} (its number of test samples)" if sizes[0] is not None else noun, color=MUTED)
         ax.set_ylabel("")
         ax.tick_params(length=0)
@@ -89,5 +91,4 @@ def _numbers(ax: Axes, part: pd.DataFrame, users: Sequence[str], shown: Sequence
 
 
 def _class_label(name: str, size: int | None) -> str:
-    short = name if len(name) <= 12 else name[:11] + "…"
-    return short if size is None else f"{short}\n({size})"
+    return short(name, 12) if size is None else f"{short(name, 12)}\n({size})"

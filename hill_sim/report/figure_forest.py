@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from hill_sim.report.study import KIND_TITLES, sure
 from hill_sim.report.style import INK, MUTED, RULE, WIDTH, figure, setting_colors, zero_line
+from hill_sim.report.words import short
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def forest(
         ax.set_xlabel(_direction(panel), color=MUTED, fontsize=9)
         ax.locator_params(axis="x", nbins=5)
     _share(axes, panels)
-    axes[0].set_yticks(list(places.values()), [_short(user) for user in places], color=INK, fontsize=10.5)
+    axes[0].set_yticks(list(places.values()), [short(user) for user in places], color=INK, fontsize=10.5)
     headings_of(axes[0], headings)
     legend(made, settings, label)
     return made
@@ -105,7 +106,7 @@ def legend(made: Figure, settings: Sequence[str], label: str, verdict: bool = Tr
     """The settings, and with `verdict` what filled and hollow markers mean."""
     look = setting_colors(settings)
     handles = [
-        Line2D([], [], color=color, marker=marker, linewidth=2.2, markersize=7, label=_short(setting, 60))
+        Line2D([], [], color=color, marker=marker, linewidth=2.2, markersize=7, label=short(setting, 60))
         for setting, (color, marker) in look.items()
     ]
     if verdict:
@@ -120,7 +121,3 @@ def legend(made: Figure, settings: Sequence[str], label: str, verdict: bool = Tr
 
 def _direction(panel: Panel) -> str:
     return {1: f"← worse   {panel.unit}   better →", -1: f"{panel.unit}   worse →", 0: panel.unit}[panel.good]
-
-
-def _short(name: str, most: int = 26) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"

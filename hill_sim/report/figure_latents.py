@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from hill_sim.engine.results import Interaction
 from hill_sim.report.style import INK, MUTED, RULE, WIDTH, class_colors, figure
+from hill_sim.report.words import short
 from hill_sim.types import Array, layout_of
 
 MOST_LABELS = 12
@@ -53,8 +54,8 @@ def latents(scenes: Sequence[Scene], class_names: Sequence[str], until: Sequence
         _scatter(went, item.achieved, item.labels, colors, None)
         _misses(went, item)
         _centers(went, item.achieved, item, class_names, "+")
-        kappa = "" if row else f"epoch {item.epoch}: "
-        for ax, title in ((before, f"{kappa}what the user saw"), (asked, "what the user asked for"),
+        when = "" if row else f"epoch {item.epoch}: "
+        for ax, title in ((before, f"{when}what the user saw"), (asked, "what the user asked for"),
                           (went, f"the model at epoch {end}")):  # fmt: skip
             ax.set_title(title, fontsize=10.5, fontweight="bold" if row == 0 else "normal",
                          color=INK if row == 0 else MUTED)  # fmt: skip
@@ -64,9 +65,9 @@ def latents(scenes: Sequence[Scene], class_names: Sequence[str], until: Sequence
 
 def _words(ax: Axes, scene: Scene) -> None:
     ax.set_axis_off()
-    ax.text(0, 0.98, textwrap.fill(scene.user, 18), transform=ax.transAxes, va="top", fontsize=12, fontweight="bold")
-    lines = 1 + len(scene.user) // 18
-    ax.text(0, 0.98 - 0.105 * lines, textwrap.fill(scene.says, 24), transform=ax.transAxes, va="top", fontsize=9.5,
+    name = textwrap.wrap(scene.user, 18)[:3]
+    ax.text(0, 0.98, "\n".join(name), transform=ax.transAxes, va="top", fontsize=12, fontweight="bold")
+    ax.text(0, 0.98 - 0.105 * len(name), textwrap.fill(scene.says, 24), transform=ax.transAxes, va="top", fontsize=9.5,
             color=MUTED, linespacing=1.35)  # fmt: skip
 
 
@@ -132,8 +133,8 @@ def _centers(ax: Axes, points: Array, item: Interaction, names: Sequence[str], m
     for c in labelled:
         x, y = centers[c]
         if left < x < right and low < y < high:
-            ax.annotate(str(names[c])[:10], (x, y), xytext=(5, 4), textcoords="offset points", fontsize=10, zorder=8,
-                        fontweight="bold", bbox=_HALO)  # fmt: skip
+            ax.annotate(short(str(names[c]), 10), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=10,
+                        fontweight="bold", bbox=_HALO, zorder=8)  # fmt: skip
 
 
 def _legend(made: Figure) -> None:

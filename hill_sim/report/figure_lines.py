@@ -16,8 +16,11 @@ from matplotlib.ticker import MaxNLocator
 
 from hill_sim.report.study import KIND_TITLES
 from hill_sim.report.style import INK, MUTED, RULE, WIDTH, figure, setting_colors, zero_line
+from hill_sim.report.words import short
 
 COLUMNS = 5
+LONGEST = 18
+"""Letters of a title that fit over the narrowest panel."""
 
 
 def lines(
@@ -45,7 +48,9 @@ def lines(
     """
     columns = min(COLUMNS, max(len(users), 1))
     rows = math.ceil(max(len(users), 1) / columns)
-    made = figure(WIDTH, 0.95 + 1.85 * rows)
+    room = 24 * COLUMNS // columns  # letters beside each other over a panel
+    stacked = any(_kind(kinds[user]) and len(short(user, LONGEST)) + len(_kind(kinds[user])) > room for user in users)
+    made = figure(WIDTH, 0.95 + (2.02 if stacked else 1.85) * rows)
     grid = made.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     look = setting_colors(settings)
     low, high = _limits(table)
@@ -63,9 +68,9 @@ def lines(
                 other = ghost[setting]
                 ax.plot(other[x], other["iqm"], color=color, linewidth=1.4, linestyle=(0, (3, 2)), zorder=2)
             _band(ax, table[(table["user"] == user) & (table["setting"] == setting)], x, color, marker if dots else "")
-        ax.set_title(_title(user), fontsize=10.5)
-        ax.text(1, 1.02, KIND_TITLES[kinds[user]].lower().rstrip("s") if kinds[user] != "strategy" else "",
-                transform=ax.transAxes, ha="right", va="bottom", fontsize=8.5, color=MUTED)  # fmt: skip
+        ax.set_title(short(user, LONGEST), fontsize=10.5, pad=17 if stacked else 6)
+        ax.text(0 if stacked else 1, 1.02, _kind(kinds[user]), ha="left" if stacked else "right", va="bottom",
+                fontsize=8.5, color=MUTED, transform=ax.transAxes)  # fmt: skip
         ax.set_ylim(low, high)
         ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         ax.grid(axis="y", color=RULE, linewidth=0.6)
@@ -106,7 +111,7 @@ def _limits(table: pd.DataFrame) -> tuple[float, float]:
 
 def _legend(made: Figure, settings: Sequence[str], ghost: str, marks: str) -> None:
     look = setting_colors(settings)
-    handles: list = [Line2D([], [], color=c, linewidth=2.6, label=s[:40]) for s, (c, _) in look.items()]
+    handles: list = [Line2D([], [], color=c, linewidth=2.6, label=short(s, 40)) for s, (c, _) in look.items()]
     handles.append(Patch(color=MUTED, alpha=0.25, linewidth=0, label="95 % interval"))
     if ghost:
         handles.append(Line2D([], [], color=MUTED, linewidth=1.4, linestyle=(0, (3, 2)), label=ghost))
@@ -116,5 +121,6 @@ def _legend(made: Figure, settings: Sequence[str], ghost: str, marks: str) -> No
                 borderaxespad=0.2)  # fmt: skip
 
 
-def _title(user: str) -> str:
-    return user if len(user) <= 20 else user[:19] + "…"
+def _kind(kind: str) -> str:
+    """What stands beside the title, or below it where there is no room; a strategy goes without saying."""
+    return KIND_TITLES[kind].lower().rstrip("s") if kind != "strategy" else ""

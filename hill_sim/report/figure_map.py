@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from hill_sim.report.study import sure
 from hill_sim.report.style import BAD, GOOD, INK, MUTED, WIDTH, figure
-from hill_sim.report.words import points
+from hill_sim.report.words import points, short
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def heat_maps(rows: Sequence[Row], xlabel: str, ylabel: str) -> Figure:
 
 def _turned(panel: HeatMap, wide: int) -> bool:
     """Whether the columns' names would run into each other: a panel row has room for about 100 letters."""
-    return wide * len(panel.columns) * (2 + max(len(_short(name)) for _, name in panel.columns)) > 100
+    return wide * len(panel.columns) * (2 + max(len(short(name, 24)) for _, name in panel.columns)) > 100
 
 
 def _draw(ax: Axes, panel: HeatMap, largest: float, good: int, turned: bool) -> None:
@@ -88,9 +88,9 @@ def _draw(ax: Axes, panel: HeatMap, largest: float, good: int, turned: bool) -> 
         color = "white" if abs(value) > 0.6 * largest else INK
         ax.text(x + 0.5, y + 0.5, points(value), ha="center", va="center", fontsize=9, color=color, fontweight="bold")
     names = [name for _, name in panel.columns]
-    ax.set_xticks(np.arange(len(names)) + 0.5, [_short(name) for name in names], rotation=30 if turned else 0,
+    ax.set_xticks(np.arange(len(names)) + 0.5, [short(name, 24) for name in names], rotation=30 if turned else 0,
                   ha="right" if turned else "center", fontsize=9.5)  # fmt: skip
-    ax.set_yticks(np.arange(len(place)) + 0.5, [_short(name) for _, name in panel.rows], rotation=0, color=INK)
+    ax.set_yticks(np.arange(len(place)) + 0.5, [short(name, 24) for _, name in panel.rows], rotation=0, color=INK)
     ax.set_title(panel.title, fontsize=10.5)
     ax.set_xlabel("")
     ax.tick_params(length=0)
@@ -107,7 +107,3 @@ def _bar(made: Figure, axes: Sequence[Axes], label: str, largest: float, good: i
     bar.set_label(f"{label},\npoints", color=INK, fontsize=9.5)
     bar.outline.set_visible(False)
     bar.ax.yaxis.set_major_locator(MaxNLocator(5, symmetric=True))
-
-
-def _short(name: str, most: int = 24) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"

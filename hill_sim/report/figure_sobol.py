@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hill_sim.report.style import INK, MUTED, RULE, WIDTH, figure, setting_colors
+from hill_sim.report.words import short
 
 ORDERS = {"total": "with the others (total index)", "first": "alone (first-order index)"}
 
@@ -32,7 +33,7 @@ def sobol(table: pd.DataFrame, users: Sequence[str], measures: dict[str, str], p
             if number == 0:
                 ax.set_title(title, fontsize=10.5)
             ax.tick_params(axis="y", labelcolor=INK, labelsize=10.5)
-        axes[0].set_ylabel(user if len(user) <= 20 else user[:19] + "…", color=INK, fontweight="bold")
+        axes[0].set_ylabel(short(user, 20), color=INK, fontweight="bold")
     grid[0][0].set_yticks(np.arange(len(parameters)), list(parameters))
     grid[0][0].set_ylim(len(parameters) - 0.4, -0.6)
     grid[0][0].set_xlim(-0.1, min(max(1.05, table["index"].max() + 0.05), 1.4))  # estimates may err past 1

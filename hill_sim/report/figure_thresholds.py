@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from hill_sim.report.figure_forest import headings_of, legend, places_of
 from hill_sim.report.style import INK, MUTED, RULE, WIDTH, figure, setting_colors, zero_line
+from hill_sim.report.words import short
 
 
 def conflict(
@@ -72,7 +73,7 @@ def conflict(
         conflicts.set_xlim(-1.08, 1.08)
         conflicts.set_title("conflict index")
         conflicts.set_xticks([-1, 0, 1], ["−1\nsame", "0\nunrelated", "1\nopposite"])
-    first.set_yticks(list(places.values()), [user[:26] for user in places], color=INK, fontsize=10.5)
+    first.set_yticks(list(places.values()), [short(user, 22) for user in places], color=INK, fontsize=10.5)
     headings_of(first, headings)
     legend(made, settings, "Estimate over seeds, with its 95 % interval", verdict=False)
     return made

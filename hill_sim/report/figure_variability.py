@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from hill_sim.report.study import sure
 from hill_sim.report.style import GOOD, INK, MUTED, RULE, SETTING_COLORS, WIDTH, figure, zero_line
+from hill_sim.report.words import short
 
 
 def people(persons: pd.DataFrame, shares: pd.DataFrame, strategies: Sequence[str], title: str) -> Figure:
@@ -26,7 +27,7 @@ def people(persons: pd.DataFrame, shares: pd.DataFrame, strategies: Sequence[str
     pad = 0.05 * max(high - low, 0.5)
     for ax, strategy in zip(grid, strategies, strict=False):
         _persons(ax, persons[persons["user"] == strategy].sort_values("iqm"))
-        ax.set_title(strategy if len(strategy) <= 16 else strategy[:15] + "…", fontsize=10.5)
+        ax.set_title(short(strategy, 16), fontsize=10.5)
         ax.set_ylim(min(low, 0) - pad, max(high, 0) + pad)
         if ax is not grid[0]:
             ax.tick_params(labelleft=False)

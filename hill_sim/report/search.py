@@ -17,7 +17,7 @@ from hill_sim.report import style
 from hill_sim.report.headline import Statement
 from hill_sim.report.section import Section
 from hill_sim.report.tables import Cell, Table
-from hill_sim.report.words import count_of, listed
+from hill_sim.report.words import count_of, listed, short
 from hill_sim.sweep.search.spec import Objective, SearchSpec
 from hill_sim.sweep.search.table import FEWEST, best, importances
 
@@ -174,7 +174,7 @@ def _history(found: Found) -> Figure:
         for number in table.groupby("generation")["candidate"].min().iloc[1:]:
             axes.axvline(number - 0.5, color=style.RULE, linewidth=0.8, zorder=0)
     axes.set(xlabel="candidate", ylabel=_axis(first))
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    made.legend(loc="outside upper left", ncols=3, frameon=False)
     return made
 
 
@@ -232,7 +232,11 @@ def _slices(found: Found) -> Figure:
         axes.scatter(given, scale * done[first.name], s=14, c=done["candidate"], cmap="Blues", linewidth=0.3,
                      edgecolor=style.MUTED, vmin=-0.5 * len(done))  # fmt: skip
         if labels:
-            axes.set_xticks(range(len(labels)), [text[:14] for text in labels], rotation=20 if len(labels) > 3 else 0)
+            axes.set_xticks(
+                range(len(labels)),
+                [short(text, 18) for text in labels],
+                rotation=20 if sum(map(len, labels)) > 24 else 0,
+            )
         if getattr(dimension.distribution, "log", False):
             axes.set_xscale("log")
         axes.set(xlabel=dimension.place)

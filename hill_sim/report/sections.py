@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 
 from hill_sim import registry
@@ -23,7 +24,7 @@ from hill_sim.report.sensitivity import sensitivity_sections
 from hill_sim.report.study import Study
 from hill_sim.report.variability import variability_sections
 from hill_sim.report.whom import classes, groups
-from hill_sim.report.words import alphas
+from hill_sim.report.words import alphas, short
 from hill_sim.risk.comparison import REFERENCES
 from hill_sim.trial import CE_SCALED
 
@@ -157,5 +158,5 @@ def _says(policy: str) -> str:
         text = inspect.getdoc(registry.load("policy", policy)) or ""
     except HillError:
         return ""
-    first = " ".join(text.split("\n\n")[0].split()).split(". ")[0].split(": ")[0].rstrip(".")
-    return first if len(first) <= 150 else first[:149] + "…"
+    words = " ".join(text.split("\n\n")[0].split()).replace("`", "")
+    return short(re.split(r"(?<=[^ .])[.:](?: |$)", words)[0], 150)

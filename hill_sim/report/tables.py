@@ -44,7 +44,8 @@ class Table:
 
 def leaderboard(study: Study, setting: str) -> Table:
     """Users against the twin and the controls, all alphas of a seed averaged."""
-    rows = {(r.user, r.against): r for r in study.overall[study.overall["setting"] == setting].itertuples(index=False)}
+    table = study.overall[study.overall["setting"] == setting]
+    rows, run = {(r.user, r.against): r for r in table.itertuples(index=False)}, references_run(table)
     body: list[list[Cell]] = []
     kind = ""
     for verdict in verdicts(study, setting):
@@ -53,18 +54,18 @@ def leaderboard(study: Study, setting: str) -> Table:
             body.append([Cell(KIND_TITLES[kind])])
         twin = verdict.twin
         seeds = Cell(f"{int(twin.better)} of {int(twin.n)}") if twin.n else Cell("–")
-        cells = [effect_cell(rows[verdict.user, name], name) for name in REFERENCES]
+        cells = [effect_cell(rows[verdict.user, name], name) for name in run]
         sign = {"helps": 1, "harms": -1}.get(verdict.word, 0)
         tested = Cell(p_value(twin.p_holm) if twin.n else "–")
         body.append([Cell(verdict.user, verdict.says, sign), cells[0], seeds, tested, *cells[1:]])
-    columns = ["user", "against twin", "better in seeds", "p (Holm)", *_against(REFERENCES[1:])]
+    columns = ["user", "against twin", "better in seeds", "p (Holm)", *_against(run[1:])]
     return Table(titled(setting, rows.values()), columns, body)
 
 
 def by_alpha(study: Study, setting: str) -> Table:
     """The same at each alpha."""
     table = study.by_alpha[study.by_alpha["setting"] == setting]
-    rows = {(r.user, r.alpha, r.against): r for r in table.itertuples(index=False)}
+    rows, run = {(r.user, r.alpha, r.against): r for r in table.itertuples(index=False)}, references_run(table)
     body: list[list[Cell]] = []
     for user in study.users:
         alphas = sorted(alpha for name, alpha, against in rows if name == user and against == "twin")
@@ -72,10 +73,10 @@ def by_alpha(study: Study, setting: str) -> Table:
             body.append([Cell(user)])
         for alpha in alphas:
             twin = rows[user, alpha, "twin"]
-            cells = [effect_cell(rows[user, alpha, name], name) for name in REFERENCES]
+            cells = [effect_cell(rows[user, alpha, name], name) for name in run]
             seeds = f"{int(twin.better)} of {int(twin.n)}" if twin.n else "–"
             body.append([Cell(f"{alpha:g}"), cells[0], Cell(seeds), *cells[1:]])
-    columns = ["alpha", "against twin", "better in seeds", *_against(REFERENCES[1:])]
+    columns = ["alpha", "against twin", "better in seeds", *_against(run[1:])]
     return Table(titled(setting, rows.values()), columns, body)
 
 
@@ -157,6 +158,12 @@ def shrugging_off(study: Study, setting: str, downside: pd.DataFrame, index: pd.
     columns = ["user", f"loses > {eps} from alpha", "surely from alpha", f"chance to lose > {eps}",
                "mean of the worst quarter of seeds", "conflict index"]  # fmt: skip
     return Table(titled(setting, crossings.values()), columns, body)
+
+
+def references_run(table: pd.DataFrame) -> list[str]:
+    """The twin, and the controls that somebody can be compared with."""
+    run = set(table.loc[table["n"] > 0, "against"])
+    return [name for name in REFERENCES if name == "twin" or name in run]
 
 
 def titled(setting: str, rows: Iterable[Any]) -> str:

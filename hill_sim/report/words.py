@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+ARROW = " > "
+"""What joins the strategies of a sequence."""
+
 
 def points(value: float, digits: int = 1) -> str:
     """+1.2, −0.4 or ±0: signed percentage points with a true minus sign."""
@@ -60,12 +63,26 @@ def listed(names: Sequence[str], most: int = 6) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else ""
 
 
+def short(name: str, most: int = 26) -> str:
+    """A name of at most `most` characters; of a sequence of strategies every part is shortened, so that two sequences
+    that differ late still look different.
+
+    Example:
+        >>> short("compactness > compactness > separation > hold")
+        'com… > com… > sep… > hold'
+    """
+    parts = name.split(ARROW)
+    if len(name) > most and len(parts) > 1 and (each := (most - len(ARROW) * (len(parts) - 1)) // len(parts)) > 2:
+        return ARROW.join(part if len(part) <= each else part[: each - 1] + "…" for part in parts)
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
 def alphas(values: Sequence[float]) -> str:
     """`alpha 0.5`, or `alpha 0.1 to 0.9`."""
     if not values:
         return "no alpha"
-    low, high = min(values), max(values)
-    return f"alpha {low:g}" if low == high else f"alpha {low:g} to {high:g}"
+    low, high = (f"{value:.3g}" for value in (min(values), max(values)))
+    return f"alpha {low}" if low == high else f"alpha {low} to {high}"
 
 
 def duration(seconds: float) -> str:

@@ -19,7 +19,7 @@ from hill_sim.report.search import Found, search_headline
 from hill_sim.report.section import Section
 from hill_sim.report.sections import sections
 from hill_sim.report.study import Study
-from hill_sim.report.words import alphas, count_of
+from hill_sim.report.words import alphas, count_of, short
 from hill_sim.trial import plain
 
 REPORT, FIGURES = "report.html", "figures"
@@ -104,7 +104,7 @@ def _page(study: Study, shown: list[Shown], title: str, question: str, command: 
         size=_size(study),
         statements=search_headline(found) if found else headline(study),
         caveats=caveats(study) if not study.done.empty and not found else [],
-        settings=[(name, *_setting(study, name)) for name in study.drawn if study.settings and not found],
+        settings=_settings(study) if study.settings and not found else [],
         hidden_settings=len(study.settings) - len(study.drawn) if study.settings and not found else 0,
         hidden_users=0 if found else study.hidden_users,
         shown=shown,
@@ -118,7 +118,7 @@ def _page(study: Study, shown: list[Shown], title: str, question: str, command: 
 def _size(study: Study) -> list[str]:
     tasks = sorted({result.trial.task for result in study.runs.results})
     return [
-        ", ".join(tasks)[:60],
+        short(", ".join(tasks), 60),
         count_of(len(study.runs.results), "trial"),
         count_of(study.trials["user"].nunique(), "simulated user"),
         count_of(len(study.seeds), "seed"),
@@ -126,22 +126,29 @@ def _size(study: Study) -> list[str]:
     ]
 
 
-def _setting(study: Study, name: str) -> tuple[str, str]:
-    """Colour, and the objective in words."""
-    color, _ = style.setting_colors(study.drawn)[name]
+def _settings(study: Study) -> list[tuple[list[tuple[str, str]], str]]:
+    """The drawn settings (name and colour) and their objective in words, those of one objective together."""
+    told: dict[str, list[tuple[str, str]]] = {}
+    for name, (color, _) in style.setting_colors(study.drawn).items():
+        told.setdefault(_objective(study, name), []).append((name, color))
+    return [(named, words) for words, named in told.items()]
+
+
+def _objective(study: Study, name: str) -> str:
+    """The objective of a setting in words."""
     row = study.trials[study.trials["setting"] == name].iloc[0]
     options = study.runs.results[row["place"]].trial.objective_options
     if options.mixing == "convex":
-        return color, (
+        return (
             "the loss is shared out, (1 − alpha) for the data and alpha for the user: a louder user also turns the "
             "data down."
         )
     if options.balance == "gradient":
-        return color, (
+        return (
             "the user's pull is added to the data's and scaled to match it: at alpha 0.5 both pull equally hard, and "
             "the data is never turned down (so ce_scaled is the twin itself)."
         )
-    return color, "the user's loss is added to the data's, unscaled; the data is never turned down."
+    return "the user's loss is added to the data's, unscaled; the data is never turned down."
 
 
 def _failed(study: Study) -> list[dict[str, str]]:

@@ -19,7 +19,7 @@ from hill_sim.report import leaderboard_text, write_report_from
 from hill_sim.report.headline import Statement, caveats, headline
 from hill_sim.report.study import Study, sure
 from hill_sim.report.verdicts import verdicts
-from hill_sim.report.words import crossing, effect, listed, points
+from hill_sim.report.words import crossing, effect, listed, points, short
 from hill_sim.risk.comparison import summarise
 from hill_sim.types import Edit, MoveCenter
 
@@ -336,3 +336,13 @@ def test_variants_of_a_policy_are_told_apart() -> None:
     ]
     study = Study.of(RunSet(tuple(result(trial, 0.01) for trial in trials)))
     assert sorted(study.users) == ["random (match=compactness)", "random (match=separation)"]
+
+
+@pytest.mark.parametrize("most", [12, 18, 26])
+def test_short_names_fit_and_sequences_that_differ_late_still_differ(most: int) -> None:
+    strategies = ("compactness", "separation", "hold")
+    names = [" > ".join(steps) for steps in itertools.product(strategies, repeat=2)]
+    shortened = [short(name, most) for name in names]
+    assert max(map(len, shortened)) <= most
+    assert len(set(shortened)) == len(names)
+    assert short("a_very_long_name_of_somebodys_own_policy", most).endswith("…")
