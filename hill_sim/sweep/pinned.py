@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import hill_sim
 from hill_sim.errors import InvalidInput, Unavailable, unknown
+from hill_sim.sweep.executors.base import has_gpu
 from hill_sim.sweep.store import ResultStore
 from hill_sim.trial import Trial
 
@@ -135,12 +136,6 @@ def check_device(device: str) -> None:
         raise unknown("device", device, ("auto", "cpu", "cuda"))
     if device.startswith("cuda") and not has_gpu():
         raise Unavailable(f"device: {device!r} was asked for, and torch finds no GPU")
-
-
-def has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def kind_of(trial: Trial) -> str:

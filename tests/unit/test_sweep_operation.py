@@ -16,7 +16,7 @@ from sweep_support import TRIALS, tiny
 from hill_sim.cli import main
 from hill_sim.engine.results import Outcome, TrialResult
 from hill_sim.errors import InvalidInput, Unavailable
-from hill_sim.sweep.executors import Batch, count
+from hill_sim.sweep.executors import Batch, choose, count
 from hill_sim.sweep.executors.base import cores
 from hill_sim.sweep.expand import Planned
 from hill_sim.sweep.folder import RESULTS, RunFolder, writer
@@ -257,7 +257,15 @@ def test_cores_respect_the_quota_of_a_container(tmp_path: Path) -> None:
 
 
 def test_a_gpu_has_one_worker_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hill_sim.sweep.executors.base._has_gpu", lambda: True)
+    monkeypatch.setattr("hill_sim.sweep.executors.base.has_gpu", lambda: True)
     assert count("auto", "auto") == count("auto", "cuda") == count("auto", "cuda:1") == 1
     assert count("auto", "cpu") == cores()
     assert count(3, "auto") == 3
+
+
+def test_a_share_of_a_gpu_that_nobody_can_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[choose.__module__], "has_gpu", lambda: False)
+    with pytest.raises(Unavailable, match=r"gpus_per_worker: 0\.25 was asked for, and torch finds no GPU here"):
+        choose("ray", 1, {"device": "auto"}, spec=tiny(), gpus_per_worker=0.25)
+    with pytest.raises(InvalidInput, match=r"gpus_per_worker: 0\.25 was asked for, and device is 'cpu'"):
+        choose("ray", 1, {"device": "cpu"}, spec=tiny(), gpus_per_worker=0.25)

@@ -89,7 +89,7 @@ def count(workers: int | str, device: str = "cpu") -> int:
         InvalidInput: neither "auto" nor an integer >= 1.
     """
     if workers == "auto":
-        return 1 if device.startswith("cuda") or (device == "auto" and _has_gpu()) else cores()
+        return 1 if device.startswith("cuda") or (device == "auto" and has_gpu()) else cores()
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
         raise InvalidInput(f"workers: {workers!r} is not 'auto' or an integer >= 1")
     return workers
@@ -110,7 +110,7 @@ def cores(groups: Path = Path("/sys/fs/cgroup")) -> int:
     return max(allowed, 1)
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
     if not any(Path("/dev", name).exists() for name in ("nvidiactl", "dxg", "kfd")):
         return False  # without asking torch: workers start before this process has imported it
     import torch

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from hill_sim.engine.results import RunSet
-from hill_sim.errors import InvalidInput, unknown
-from hill_sim.sweep.executors.base import Executor, InProcess, count
+from hill_sim.errors import InvalidInput, Unavailable, unknown
+from hill_sim.sweep.executors.base import Executor, InProcess, count, has_gpu
 from hill_sim.sweep.executors.local import LocalWorkers
 from hill_sim.sweep.identity import strings
 from hill_sim.sweep.spec import SweepSpec
@@ -40,6 +40,13 @@ def choose(
         raise InvalidInput("ray_address, gpus_per_worker: belong to executor 'ray', this one is 'local'")
     if not 0 <= gpus_per_worker <= 1:
         raise InvalidInput(f"gpus_per_worker: {gpus_per_worker!r} is not in [0, 1]")
+    if gpus_per_worker and options["device"] == "cpu":
+        raise InvalidInput(f"gpus_per_worker: {gpus_per_worker:g} was asked for, and device is 'cpu'")
+    if gpus_per_worker and not has_gpu():
+        raise Unavailable(
+            f"gpus_per_worker: {gpus_per_worker:g} was asked for, and torch finds no GPU here, where the sweep chooses "
+            "its backend; without it the sweep trains on CPUs"
+        )
     number = count(workers, options["device"])
     if simulate:
         return InProcess(simulate, options, number)

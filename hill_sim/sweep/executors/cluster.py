@@ -88,6 +88,8 @@ class RayWorkers:
         except Exception as error:  # of any kind, a bare Exception too
             self.close()
             reason = str(error).strip().splitlines()[0]
+            if address is not None and "RAY_AUTH_MODE" not in os.environ:  # a token goes to no address unasked
+                reason += "; one that asks for a token needs RAY_AUTH_MODE=token here too"
             raise Unavailable(f"ray_address: no Ray cluster at {address or 'this machine'}: {reason}") from None
         has = ray.cluster_resources()
         slots = int(has.get("CPU", 0))
