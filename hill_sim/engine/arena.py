@@ -27,39 +27,56 @@ MOMENTUM = 0.9
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each named parameter lies in a row."""
+    """Where each named tensor lies in a row of floats.
+
+    Attributes:
+        shapes: of each.
+        kept: the types of those that are no floats (integers, booleans). Their bytes stand in the place of floats, and
+            a view reads them as what they are.
+    """
 
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    kept: tuple[tuple[str, torch.dtype], ...] = ()
 
     @classmethod
     def of(cls, named: Iterable[tuple[str, Tensor]]) -> Layout:
-        return cls(tuple((name, tuple(tensor.shape)) for name, tensor in named))
+        tensors = dict(named)
+        kept = tuple((name, tensor.dtype) for name, tensor in tensors.items() if not tensor.is_floating_point())
+        return cls(tuple((name, tuple(tensor.shape)) for name, tensor in tensors.items()), kept)
 
     @cached_property
     def offsets(self) -> dict[str, int]:
-        offsets, position = {}, 0
-        for name, shape in self.shapes:
-            offsets[name] = position
-            position += -(-math.prod(shape) // BLOCK) * BLOCK
-        return offsets
+        return self._places[0]
 
     @cached_property
     def size(self) -> int:
         """Floats in a row."""
-        end = max((self.offsets[name] + math.prod(shape) for name, shape in self.shapes), default=0)
-        return -(-end // ROW) * ROW
+        return -(-self._places[1] // ROW) * ROW
+
+    @cached_property
+    def _places(self) -> tuple[dict[str, int], int]:
+        """Where each begins, and where the last one's block ends."""
+        offsets, position, kept = {}, 0, dict(self.kept)
+        for name, shape in self.shapes:
+            offsets[name] = position
+            floats = math.prod(shape) * (-(-kept[name].itemsize // 4) if name in kept else 1)
+            position += -(-floats // BLOCK) * BLOCK
+        return offsets, position
 
     def views(self, buffer: Tensor) -> dict[str, Tensor]:
         """name -> [P, *shape], views into the buffer [P, size]."""
-        return {
-            name: buffer[:, self.offsets[name] : self.offsets[name] + math.prod(shape)].view(len(buffer), *shape)
-            for name, shape in self.shapes
-        }
+        kept, found = dict(self.kept), {}
+        for name, shape in self.shapes:
+            block = buffer[:, self.offsets[name] :]
+            block = block.view(kept[name]) if name in kept else block
+            found[name] = block[:, : math.prod(shape)].view(len(buffer), *shape)
+        return found
 
     def fill(self, row: Tensor, named: Iterable[tuple[str, Tensor]]) -> None:
-        """Copy parameters into one row [size]."""
+        """Copy tensors into one row [size]."""
+        views = self.views(row.unsqueeze(0))
         for name, tensor in named:
-            row[self.offsets[name] : self.offsets[name] + tensor.numel()] = tensor.detach().flatten()
+            views[name][0] = tensor.detach()
 
 
 @dataclass(frozen=True)
@@ -87,7 +104,7 @@ class Part:
 class Arena:
     """Parameters, moments and buffers of P replicas that have taken `steps` steps; gradients are scratch, not forked.
 
-    Buffers (running statistics, counters) are kept as floats of the parameters' type.
+    Buffers that are floats (running statistics) have the parameters' type, others (counters) their own.
     """
 
     layout: Layout

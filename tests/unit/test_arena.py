@@ -168,3 +168,27 @@ def test_a_retired_population_can_be_forked_but_keeps_no_gradients() -> None:
     b = Arena.gather([(a, 0)])
     assert torch.equal(b.params, a.params)
     assert b.grads.shape == b.params.shape
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_buffers_that_are_no_floats_keep_their_type(dtype: torch.dtype) -> None:
+    kept = {
+        "count": torch.tensor(2**60 + 1),
+        "mean": torch.tensor([1.5, -2.5], dtype=torch.float16),
+        "mask": torch.tensor([[True, False, True]]),
+        "small": torch.tensor([-7, 100], dtype=torch.int8),
+        "none": torch.empty(0, dtype=torch.int64),
+        "phase": torch.tensor([1 + 2j], dtype=torch.complex128),
+    }
+    recipe = Recipe("adam", 1e-3, 0.0)
+    rows = [[("weight", torch.ones(3))]] * 2
+    others = [(name, torch.zeros_like(value)) for name, value in kept.items()]
+    made = Arena.create(rows, [others, list(kept.items())], [recipe] * 2, dtype, torch.device("cpu"))
+    made.buffer_views["count"][0] += 5
+    forked = Arena.gather([(made, 1), (made, 0), (made, 1)])
+    for row in (0, 2):
+        for name, value in kept.items():
+            found = forked.buffer_views[name][row]
+            assert found.dtype == (dtype if name == "mean" else value.dtype)
+            assert torch.equal(found, value.to(found.dtype))
+    assert forked.buffer_views["count"][1] == 5

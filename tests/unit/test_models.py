@@ -72,6 +72,21 @@ class Normed(Net):
         return self.head(F.dropout(self.drop(latents), 0.1, self.training)), latents
 
 
+class Counting(Net):
+    """Counts its samples from where float32 cannot count on, and looks up a factor by the count."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.register_buffer("seen", torch.tensor(2**24 + 1))
+        self.register_buffer("factors", torch.tensor([1.0, 0.5, 0.25]))
+
+    def forward(self, x: Tensor) -> Any:
+        if self.training:
+            self.seen += 1
+        latents = self.body(x).relu()
+        return self.head(latents * self.factors[self.seen % 3]), latents
+
+
 class FunctionalDropout(Net):
     def forward(self, x: Tensor) -> Any:
         latents = self.body(x).relu()
@@ -207,6 +222,16 @@ def test_what_a_model_draws_and_remembers_is_forked_with_it(model: type[Net], of
     for backend in ("vmap", "chain", "bmm"):
         with pytest.raises(HillError):
             simulate(trials[:1], backend=backend)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_integer_that_a_model_remembers_stays_one(dtype: str, offer: Callable[..., str]) -> None:
+    trials = [small(model=offer(Counting), model_options={}, interactions=(1, 3), policy=p) for p in ("hold", "swap")]
+    together = simulate(trials, backend="loop", dtype=dtype)
+    assert together.outcomes["status"].tolist() == ["done"] * 2, together.outcomes["error"].iloc[0]
+    alone = simulate(trials, pmax=1, share=False, backend="loop", dtype=dtype)
+    for a, b in zip(together.results, alone.results, strict=True):
+        assert same_result(a, b), differences(a, b)
 
 
 def test_batch_norm_equals_plain_training(offer: Callable[..., str]) -> None:
