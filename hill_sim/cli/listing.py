@@ -41,6 +41,8 @@ def main(given: List) -> int:
         print(("\n" if number else "") + title)
         for name, about in names.items():
             print(f"  {name:<{width}}  {about}".rstrip())
+        if title == "models":
+            print("  how a task trains them (its recipes: batch, optimizer, rates): hill-sim data check TASK")
     return 0
 
 

@@ -66,8 +66,9 @@ def main(given: Run) -> int:
         for row in outcomes.itertuples()
     ]  # fmt: skip
     print(table(["seed", "trial", "twin", "gain", "worst class", "churn", "negative flips"], rows))
-    interval = "" if low != low else f", 95 % interval {points(low)} to {points(high)}"
-    print(f"\ngain {points(middle)} points (interquartile mean over {len(gain)} seeds{interval})")
+    over = f"interquartile mean over {len(gain)} seeds, 95 % interval {points(low)} to {points(high)}"
+    over = {0: "no seed was finished", 1: "one seed, so no interval"}.get(len(gain), over)
+    print(f"\ngain {points(middle)} points ({over})")
     info = runs.info
     print(f"{info['epochs_run']:,} of {info['epochs_asked']:,} epochs run, {info['seconds']:.1f} s, {info['backend']}")
     for task, note in info["notes"].items():
