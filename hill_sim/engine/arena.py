@@ -68,7 +68,8 @@ class Layout:
         kept, found = dict(self.kept), {}
         for name, shape in self.shapes:
             block = buffer[:, self.offsets[name] :]
-            block = block.view(kept[name]) if name in kept else block
+            if name in kept:  # an empty block has no bytes to read otherwise
+                block = block.view(kept[name]) if block.numel() else block.to(kept[name])
             found[name] = block[:, : math.prod(shape)].view(len(buffer), *shape)
         return found
 

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from hill_sim.engine.raw import RawResult
 from hill_sim.engine.results import EPOCH_COLUMNS, Interaction, Outcome, TrialResult
-from hill_sim.engine.walk import RawResult
 from hill_sim.risk import calibration, confusion, groups, measures
 from hill_sim.risk.imprint import conflict_index, imprint, layouts
 from hill_sim.tasks import Task, load_task

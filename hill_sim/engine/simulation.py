@@ -14,9 +14,11 @@ from tqdm import tqdm
 from hill_sim.engine.outcome import trial_result
 from hill_sim.engine.planning import Plan, base_of, plan
 from hill_sim.engine.prefixes import PrefixCache, cache_of
+from hill_sim.engine.raw import RawResult
+from hill_sim.engine.recall import Settings
 from hill_sim.engine.results import RunSet, TrialResult, summary
 from hill_sim.engine.stopping import Thresholds
-from hill_sim.engine.walk import RawResult, Settings, Walker
+from hill_sim.engine.walk import Walker
 from hill_sim.errors import HillError, InvalidInput, Unavailable, unknown
 from hill_sim.kernels import dispatch
 from hill_sim.kernels.terms import Backend as KernelBackend

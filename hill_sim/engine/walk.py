@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,10 +17,12 @@ from torch import Tensor
 
 from hill_sim.engine.arena import Arena, Recipe
 from hill_sim.engine.choose import make_backend
+from hill_sim.engine.paths import GroupKey, Path, Ready, Source, Waiting
 from hill_sim.engine.planning import Base, CrossEntropy, Human, Plan, Segment, base_of, sight_of
 from hill_sim.engine.population import Data, Population, human_slices
 from hill_sim.engine.prefixes import Prefix, PrefixCache
 from hill_sim.engine.projecting import ProjectionTrainer
+from hill_sim.engine.raw import RawResult, raw_result
 from hill_sim.engine.recall import Settings, Shelf
 from hill_sim.engine.results import EPOCH_COLUMNS, Interaction
 from hill_sim.engine.seat import OpenInteraction, ask, display_for, layout_coordinates, look, targets_of
@@ -29,73 +30,13 @@ from hill_sim.engine.stopping import Stopper, Thresholds
 from hill_sim.engine.trusting import follow_schedule, judged_every, set_trust, trust_at_first
 from hill_sim.engine.twins import Moment, TwinRecords, Validation
 from hill_sim.errors import HillError
-from hill_sim.kernels.terms import Backend as KernelBackend
 from hill_sim.models.base import build_model, latent_width
-from hill_sim.objective import Targets, human_loss, mixing_weights
-from hill_sim.presets import ObjectiveOptions
+from hill_sim.objective import mixing_weights
 from hill_sim.projection import fitted_projection, random_projection
 from hill_sim.tasks import Task, load_task
 from hill_sim.trust import Twin
-from hill_sim.types import Array
 
 _VALIDATION_ACCURACY = EPOCH_COLUMNS.index("validation_accuracy")
-
-
-@dataclass(frozen=True, eq=False)
-class RawResult:
-    """What a trial leaves when its last segment ends, or where it was `stopped`; `error` is a traceback, or empty."""
-
-    epochs: np.ndarray
-    interactions: tuple[Interaction, ...] = ()
-    test_logits: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
-    train_accuracy: float = float("nan")
-    human_loss_train: float = float("nan")
-    human_loss_test: float = float("nan")
-    error: str = ""
-    stopped: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Path:
-    """What belongs to one replica beside its tensors: shared by all that are forked from it, so never changed.
-
-    `trust` [C] is what `twin` trust has come to; None as long as it has not been judged.
-    """
-
-    epochs: tuple[np.ndarray, ...] = ()
-    closed: tuple[Interaction, ...] = ()
-    past: tuple[OpenInteraction, ...] = ()
-    trust: Array | None = None
-    projections: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """Where a segment forks from: row `row` of a population that has run, and its path."""
-
-    population: Population
-    row: int
-    path: Path
-
-
-@dataclass(frozen=True, eq=False)
-class Waiting:
-    segment: Segment
-    source: Source | None
-
-
-@dataclass(frozen=True, eq=False)
-class Ready:
-    """A replica about to run: its user, if any, has edited."""
-
-    segment: Segment
-    source: Source | None
-    path: Path
-    targets: tuple[Targets, int] | None
-
-
-GroupKey: TypeAlias = tuple[Base, int, bool, int]
-"""Bucket, start, whether cross-entropy alone, end."""
 
 
 class Walker:
@@ -344,7 +285,7 @@ class Walker:
             if judged_every(segment.regime, "interaction"):
                 ended = self._judge(population, row, segment, ended)
         if segment.finished:
-            result = self._result(population, row, segment, ended)
+            result = raw_result(population, row, segment, ended)
             for trial in segment.finished:
                 yield trial, result
         for trial in self.stopper.stops(segment, float(epochs[-1, _VALIDATION_ACCURACY])):
@@ -356,26 +297,6 @@ class Walker:
     def _close(self, population: Population, row: int, segment: Segment, interaction: OpenInteraction) -> Interaction:
         latents = population.outputs(row, self._put(interaction.shown.x))[1]
         return interaction.close(latents, self._twins.at(segment.base, segment.end), population.targets_of(row))
-
-    def _result(self, population: Population, row: int, segment: Segment, path: Path) -> RawResult:
-        data = population.data
-        logits, latents = population.outputs(row, data.train.x)
-        train_loss, test_loss = float("nan"), float("nan")
-        found = population.targets_of(row)
-        if found is not None and isinstance(segment.regime, Human):  # the last targets, each split as one batch
-            targets, test = found[0].rows(slice(found[1], found[1] + 1)), slice(data.n_validation, None)
-            test_latents = population.outputs(row, data.held_out.x[test])[1]
-            for_user = segment.regime.objective, targets, population.kernels
-            train_loss = _human_loss(latents, data.train.y, *for_user)
-            test_loss = _human_loss(test_latents, data.held_out.y[test], *for_user)
-        return RawResult(
-            epochs=np.concatenate(path.epochs),
-            interactions=path.closed,
-            test_logits=population.held_out_logits[row, data.n_validation :].double().cpu().numpy(),
-            train_accuracy=float((logits.argmax(-1) == data.train.y).double().mean()),
-            human_loss_train=train_loss,
-            human_loss_test=test_loss,
-        )
 
     def _fail(
         self, segment: Segment, source: Source | None, error: str, trained: int = 0
@@ -406,13 +327,6 @@ def _ce_weight(regime: CrossEntropy | Human) -> float:
     if isinstance(regime, CrossEntropy):
         return regime.weight
     return mixing_weights(regime.objective, regime.alpha)[0]
-
-
-def _human_loss(
-    latents: Tensor, y: Tensor, options: ObjectiveOptions, targets: Targets, kernels: KernelBackend
-) -> float:
-    """L_human of one replica on latents [N,H] with labels [N]."""
-    return float(human_loss(options, latents.unsqueeze(0), y.unsqueeze(0), targets, kernels))
 
 
 def _row_order(item: Ready) -> tuple[bool, str]:

@@ -20,8 +20,9 @@ import hill_sim.engine.simulation as simulation
 from hill_sim.engine import RunSet, TrialResult, plan, simulate
 from hill_sim.engine.arena import Arena
 from hill_sim.engine.population import Population
+from hill_sim.engine.recall import Settings
 from hill_sim.engine.simulation import VerificationError, same_result
-from hill_sim.engine.walk import Settings, Walker
+from hill_sim.engine.walk import Walker
 from hill_sim.errors import HillError, InvalidInput, Unavailable
 from hill_sim.types import CollapseClass, Edit, LatentView, MoveCenter, MovePoint
 

@@ -22,8 +22,10 @@ from torch import Tensor, nn
 
 from hill_sim.engine.planning import plan
 from hill_sim.engine.population import data_order
+from hill_sim.engine.raw import RawResult
+from hill_sim.engine.recall import Settings
 from hill_sim.engine.seat import display
-from hill_sim.engine.walk import RawResult, Settings, Walker
+from hill_sim.engine.walk import Walker
 from hill_sim.models.base import build_model
 from hill_sim.policy import build_policy
 from hill_sim.projection import auxiliary_classifier, random_projection

@@ -11,8 +11,9 @@ from engine_support import mixture, small
 
 from hill_sim.engine import plan, simulate
 from hill_sim.engine.planning import CrossEntropy
+from hill_sim.engine.recall import Settings
 from hill_sim.engine.twins import TwinRecords, Validation
-from hill_sim.engine.walk import Settings, Walker
+from hill_sim.engine.walk import Walker
 from hill_sim.trial import Trial
 
 SCHEDULES = [(1, 3), (1,), (2, 4), (1, 2, 3, 4), (3,)]

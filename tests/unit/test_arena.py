@@ -177,8 +177,8 @@ def test_buffers_that_are_no_floats_keep_their_type(dtype: torch.dtype) -> None:
         "mean": torch.tensor([1.5, -2.5], dtype=torch.float16),
         "mask": torch.tensor([[True, False, True]]),
         "small": torch.tensor([-7, 100], dtype=torch.int8),
-        "none": torch.empty(0, dtype=torch.int64),
         "phase": torch.tensor([1 + 2j], dtype=torch.complex128),
+        "none": torch.empty(0, dtype=torch.int64),
     }
     recipe = Recipe("adam", 1e-3, 0.0)
     rows = [[("weight", torch.ones(3))]] * 2
@@ -192,3 +192,5 @@ def test_buffers_that_are_no_floats_keep_their_type(dtype: torch.dtype) -> None:
             assert found.dtype == (dtype if name == "mean" else value.dtype)
             assert torch.equal(found, value.to(found.dtype))
     assert forked.buffer_views["count"][1] == 5
+    none = Layout.of([("none", kept["none"])])
+    assert none.views(torch.zeros(2, none.size, dtype=dtype))["none"].shape == (2, 0)
