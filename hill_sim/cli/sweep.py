@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,7 +107,7 @@ def _print(summary: SweepSummary, report: Path | None, given: Sweep) -> None:
         print(f"failed: {len(summary.failed) - 10} more, see {summary.folder}/results.parquet", file=sys.stderr)
     if summary.interrupted:
         also = " --storage postgresql://..." if given.storage else ""
-        print(f"interrupted; to go on: hill-sim sweep {summary.folder}{also}", file=sys.stderr)
+        print(f"interrupted; to go on: hill-sim sweep {shlex.quote(str(summary.folder))}{also}", file=sys.stderr)
     print(f"results: {summary.folder}")
     if report:
         print(f"report:  {report}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def _status(
         pinned=json.loads(notes.get("pinned") or "{}"),
         storage=notes.get("storage", ""),
         commit=notes.get("commit", ""),
-        resume=f"hill-sim sweep {folder}{_option(notes)}" if left > 0 and driver is None else "",
+        resume=f"hill-sim sweep {shlex.quote(str(folder))}{_option(notes)}" if left > 0 and driver is None else "",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import sqlite3
 import subprocess
@@ -17,7 +18,7 @@ import numpy as np
 from sweep_support import TINY, tiny
 
 from hill_sim.engine import simulate
-from hill_sim.errors import InvalidInput
+from hill_sim.errors import HillError, InvalidInput
 from hill_sim.sweep import SweepSpec, run_sweep
 from hill_sim.sweep.folder import RESULTS
 from hill_sim.sweep.store import ResultStore
@@ -54,6 +55,22 @@ def start(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
         env={**os.environ, **(environment or {})},
     )  # fmt: skip
+
+
+FORKS = multiprocessing.get_context("forkserver")
+"""Drivers that need no command line: each is a process of its own, forked from one that has imported everything."""
+FORKS.set_forkserver_preload(["hill_sim.engine", "hill_sim.sweep.run", "pyarrow.parquet", "sklearn.datasets"])
+
+
+def drive(folder: Path, changes: Mapping[str, Any], ready: Callable[[], object] | None = None) -> None:
+    """The target of such a process: a sweep whose batches it trains itself. A refusal is its exit status."""
+    spec = tiny(**changes)
+    if ready is not None:
+        ready()
+    try:
+        run_sweep(spec, folder, backend="bmm", simulate=simulate, progress=False)
+    except HillError as error:
+        sys.exit(str(error))
 
 
 def kill_9(driver: subprocess.Popen[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -10,9 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_support import FULL, TRIALS, longer, stored, uninterrupted, wait_for
-from sweep_support import assert_same_results, tiny
+from fault_support import (
+    FULL,
+    LONGER,
+    TRIALS,
+    children,
+    longer,
+    start,
+    stored,
+    uninterrupted,
+    wait_for,
+    wait_for_death,
+)
+from sweep_support import assert_same_results, tiny, write_yaml
 
+from hill_sim.engine import simulate
 from hill_sim.errors import Unavailable
 from hill_sim.sweep import load_outcomes, run_sweep
 from hill_sim.sweep.executors.cluster import stage
@@ -44,8 +57,17 @@ def cluster() -> Iterator[Any]:
     made.second = [made.add_node(num_cpus=1), made.add_node(num_cpus=1)]
     made.wait_for_nodes()
     yield made
+    processes = descendants(os.getpid())
     ray.shutdown()
     made.shutdown()
+    wait_for_death([process for process in processes if _is_ray(process)])
+
+
+def _is_ray(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return command.startswith(b"ray") or b"/ray/" in command
+    return False
 
 
 def meanwhile(condition: Callable[[], bool], act: Callable[[], None]) -> threading.Thread:
@@ -114,6 +136,36 @@ def test_a_node_of_a_cluster_that_dies_changes_nothing(
     lost.join()
     assert (summary.ran, summary.failed) == (TRIALS, [])
     assert_same_results(tmp_path / "run", whole)
+
+
+@full
+def test_ctrl_c_and_kill_9_of_the_driver_leave_no_process_of_ray(tmp_path: Path, whole: Path) -> None:
+    """Ctrl-C as a terminal sends it, to the whole group, ends the batch in flight."""
+    spec, folder = write_yaml(tmp_path / "longer.yaml", **LONGER), tmp_path / "ray"
+    first = start(spec, folder, "--executor", "ray")
+    wait_for(lambda: stored(folder) > 0, first)
+    processes = descendants(first.pid)
+    assert len(processes) > 3
+    os.killpg(first.pid, signal.SIGINT)
+    first.wait(timeout=120)
+    assert first.returncode == 130
+    wait_for_death(processes)
+    assert f"to go on: hill-sim sweep {folder}" in first.communicate()[1]
+    kept = stored(folder)
+    assert kept < TRIALS
+    second = start(spec, folder, "--executor", "ray")
+    wait_for(lambda: stored(folder) > kept, second)
+    processes = descendants(second.pid)
+    second.kill()
+    second.wait()
+    wait_for_death(processes)
+    run_sweep(longer(), folder, backend="bmm", simulate=simulate)
+    assert_same_results(folder, whole)
+
+
+def descendants(pid: int) -> list[int]:
+    found = children(pid)
+    return [*found, *(lower for child in found for lower in descendants(child))]
 
 
 def test_no_cluster_at_an_address_is_one_line(tmp_path: Path) -> None:
