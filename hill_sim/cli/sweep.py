@@ -97,7 +97,7 @@ def _print(summary: SweepSummary, report: Path | None, given: Sweep) -> None:
     from hill_sim.report import leaderboard_text
     from hill_sim.sweep.folder import load_results
 
-    print(leaderboard_text(load_results(summary.folder)), end="\n\n")
+    print(leaderboard_text(load_results(summary.folder, details=False)), end="\n\n")
     shared = f", {1 - summary.epochs_run / summary.epochs_asked:.0%} of epochs shared" if summary.epochs_asked else ""
     finished = f"{summary.finished:,} of {summary.trials:,} trials finished"
     print(f"{finished}, {summary.ran:,} of them now, in {summary.seconds:.0f} s{shared}")

@@ -169,8 +169,11 @@ def read_spec(path: Path) -> SweepSpec:
     return validated(SweepSpec, load_yaml(path / SPEC), str(path / SPEC))
 
 
-def load_results(path: Path | str) -> RunSet:
+def load_results(path: Path | str, *, details: bool = True) -> RunSet:
     """The finished trials of a run folder, in the order of its sweep; also while the sweep is still running.
+
+    Without `details` each result is its trial and outcome alone, a tenth of the memory: no epochs, interactions and
+    predictions.
 
     `info` holds what the sweep recorded: `spec` (the resolved sweep), `cases`, `labels` and `roles` (one per result;
     see `Planned`), `pinned` (backend, device, versions), the `commit` it last ran at, and the totals of the batches so
@@ -182,7 +185,7 @@ def load_results(path: Path | str) -> RunSet:
     path = Path(path)
     spec = read_spec(path)
     with ResultStore(path / RESULTS, readonly=True) as store:
-        rows = store.results()
+        rows = store.results() if details else list(store.summaries())
         roles = {(item.case, item.label): item.role for item in expand(spec)} if spec.has_roles else {}
         pinned = json.loads(store.meta("pinned") or "{}")
         info: dict[str, Any] = {

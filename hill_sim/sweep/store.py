@@ -24,6 +24,7 @@ from hill_sim.engine.results import Outcome, TrialResult
 from hill_sim.errors import HillError, InvalidInput
 from hill_sim.sweep.expand import Planned
 from hill_sim.sweep.rows import COLUMNS, Row, pack, unpack, unpack_epochs
+from hill_sim.trial import Trial
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -223,6 +224,11 @@ class ResultStore:
     def texts(self) -> Iterator[tuple[str, str, str, str]]:
         """Case, label, and the JSON of trial and outcome, of all finished trials in the order of the sweep."""
         yield from self._db.execute("SELECT case_name, label, trial, outcome FROM trials ORDER BY position")
+
+    def summaries(self) -> Iterator[tuple[str, str, TrialResult]]:
+        """As `results`, with nothing in each but its trial and its outcome."""
+        for case, label, trial, outcome in self.texts():
+            yield case, label, TrialResult(Trial.from_json(trial), Outcome.from_dict(json.loads(outcome)))
 
     def results(self, keys: Collection[str] | None = None) -> list[tuple[str, str, TrialResult]]:
         """Case, label and result of all finished trials, or of those asked for, in the order of the sweep."""

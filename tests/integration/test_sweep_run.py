@@ -14,6 +14,7 @@ from sweep_support import BROKEN, TINY, TRIALS, assert_same_results, assert_same
 
 from hill_sim.engine import RunSet, simulate
 from hill_sim.errors import HillError, InvalidInput, Unavailable
+from hill_sim.report import leaderboard_text
 from hill_sim.sweep import load_outcomes, load_results, run_sweep
 from hill_sim.sweep.commit import commit
 from hill_sim.sweep.executors import Batch, LocalWorkers, count
@@ -52,6 +53,14 @@ def test_a_run_folder_holds_what_the_design_says(reference: Path) -> None:
     assert info["pinned"]["device"] in ("cpu", "cuda")
     assert info["epochs_run"] < info["epochs_asked"]
     assert info["commit"] == commit()
+
+
+def test_the_leaderboard_needs_no_details(reference: Path) -> None:
+    whole, lean = load_results(reference), load_results(reference, details=False)
+    pd.testing.assert_frame_equal(lean.outcomes, whole.outcomes, check_exact=True)
+    assert lean.info == whole.info
+    assert leaderboard_text(lean) == leaderboard_text(whole)
+    assert not any(result.epochs or result.interactions or len(result.predictions) for result in lean.results)
 
 
 def test_the_sweep_gives_what_simulate_gives(reference: Path) -> None:
