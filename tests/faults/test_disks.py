@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fault_support import LONGER, TRIALS, longer, start, stored, uninterrupted, wait_for
@@ -15,7 +17,7 @@ from hill_sim.cli import main
 from hill_sim.engine import simulate
 from hill_sim.errors import HillError
 from hill_sim.sweep import run_sweep
-from hill_sim.sweep.folder import RESULTS
+from hill_sim.sweep.folder import RESULTS, TABLE
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
@@ -52,6 +54,29 @@ def test_a_full_disk_keeps_what_was_stored_and_the_same_command_goes_on(small_di
     assert stored(folder) == kept
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     assert run_sweep(longer(), folder, backend="bmm", simulate=simulate).ran == TRIALS - kept
+    assert_same_results(folder, whole)
+
+
+def test_a_disk_that_is_full_when_the_table_is_written_keeps_the_results(small_disk: Path, whole: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
+    folder, ballast = small_disk / "run", small_disk / "ballast"
+
+    class Fills:
+        def on_batch(self, results: Any, finished: int) -> None:
+            if finished == TRIALS:
+                with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as stream:
+                    while True:
+                        stream.write(bytes(4096))
+
+        def close(self) -> None:
+            pass
+
+    with pytest.raises(HillError, match=r"cannot be written: No space left"):
+        run_sweep(longer(), folder, backend="bmm", simulate=simulate, callbacks=[Fills()])
+    assert stored(folder) == TRIALS
+    ballast.unlink()
+    assert run_sweep(longer(), folder, backend="bmm", simulate=simulate).ran == 0
+    assert (folder / TABLE).is_file()
     assert_same_results(folder, whole)
 
 

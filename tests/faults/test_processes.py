@@ -6,8 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +25,7 @@ from fault_support import (
 )
 from sweep_support import assert_same_results, tiny, write_yaml
 
+from hill_sim.cli import main
 from hill_sim.engine import simulate
 from hill_sim.sweep import load_outcomes, run_sweep
 
@@ -49,17 +48,21 @@ def test_kill_9_of_the_driver_again_and_again(tmp_path: Path) -> None:
     assert_same_results(folder, uninterrupted(tmp_path / "whole", tiny(**changes)))
 
 
-def test_kill_9_of_a_worker_costs_only_its_batch(tmp_path: Path, whole: Path) -> None:
+@pytest.mark.parametrize("killed", [1, 2])
+def test_kill_9_of_one_or_all_workers_costs_only_their_batches(killed: int, tmp_path: Path, whole: Path) -> None:
     driver = start(write_yaml(tmp_path / "longer.yaml", **LONGER), tmp_path / "killed")
     wait_for(lambda: stored(tmp_path / "killed") > 0, driver)
-    os.kill(children(driver.pid)[0], signal.SIGKILL)
+    for worker in children(driver.pid)[:killed]:
+        os.kill(worker, signal.SIGKILL)
     out, err = driver.communicate(timeout=120)
     assert driver.returncode == 0, err
     assert f"{TRIALS} of {TRIALS} trials finished" in out
     assert_same_results(tmp_path / "killed", whole)
 
 
-def test_ctrl_c_ends_the_batch_in_flight_and_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_batch_in_flight_and_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     driver = start(write_yaml(tmp_path / "longer.yaml", **LONGER), tmp_path / "stopped", workers=1)
     wait_for(lambda: stored(tmp_path / "stopped") > 0, driver)
     before = stored(tmp_path / "stopped")
@@ -71,11 +74,8 @@ def test_ctrl_c_ends_the_batch_in_flight_and_says_how_to_go_on(tmp_path: Path) -
     done = int(re.search(rf"(\d+) of {TRIALS} trials finished", out)[1])  # type: ignore[index]
     assert before <= done < TRIALS
     assert done == stored(tmp_path / "stopped")
-    again = subprocess.run(
-        [sys.executable, "-m", "hill_sim.cli", "sweep", str(tmp_path / "stopped"), "--no-report", "--json"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert json.loads(again.stdout)["ran"] == TRIALS - done
+    assert main(["sweep", str(tmp_path / "stopped"), "--no-report", "--json", "--workers", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)["ran"] == TRIALS - done
 
 
 def test_ctrl_c_twice_stops_at_once_and_leaves_no_process(tmp_path: Path) -> None:
