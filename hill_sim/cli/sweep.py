@@ -100,7 +100,7 @@ def _print(summary: SweepSummary, report: Path | None, given: Sweep) -> None:
     print(leaderboard_text(load_results(summary.folder, details=False)), end="\n\n")
     shared = f", {1 - summary.epochs_run / summary.epochs_asked:.0%} of epochs shared" if summary.epochs_asked else ""
     finished = f"{summary.finished:,} of {summary.trials:,} trials finished"
-    print(f"{finished}, {summary.ran:,} of them now, in {summary.seconds:.0f} s{shared}")
+    print(f"{finished}, {summary.ran:,} run now, in {summary.seconds:.0f} s{shared}")
     for label, key, reason in summary.failed[:10]:
         print(f"failed: {label} {key}: {reason}", file=sys.stderr)
     if len(summary.failed) > 10:

@@ -57,7 +57,8 @@ class SweepSummary:
     """How a call of `run_sweep` ended.
 
     Attributes:
-        trials: of the whole sweep; `finished`: of those, in this call and those before it; `ran`: in this call.
+        trials: of the whole sweep; `finished`: of those, in this call and those before it; `ran`: in this call; a trial
+            that a search stopped and then trained to its end counts twice.
         epochs_asked, epochs_run: of this call's batches, twins included.
         interrupted: Ctrl-C or SIGTERM ended it before all was done.
     """

@@ -40,7 +40,7 @@ def test_the_clock_may_be_set_back(tmp_path: Path, capsys: pytest.CaptureFixture
     second = start(spec, folder, environment=environment)
     out, err = second.communicate(timeout=300)
     assert second.returncode == 0, err
-    assert f"{TRIALS} of {TRIALS} trials finished, {TRIALS - kept} of them now" in out
+    assert f"{TRIALS} of {TRIALS} trials finished, {TRIALS - kept} run now" in out
     assert main(["status", str(folder)]) == 0
     assert f"{TRIALS} done" in capsys.readouterr().out
     with sqlite3.connect(folder / RESULTS) as db:

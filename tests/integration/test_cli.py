@@ -205,7 +205,7 @@ def test_sweep_ends_with_the_leaderboard_and_the_reports_path(
     out, err = capsys.readouterr()
     assert err == "", "quiet where stderr is no terminal"
     assert "compactness" in out
-    assert "10 of 10 trials finished, 10 of them now" in out
+    assert "10 of 10 trials finished, 10 run now" in out
     assert out.splitlines()[-1] == "report:  runs/tiny/report.html"
     assert (tmp_path / "runs/tiny/report.html").is_file()
     assert main(["sweep", "tiny.yaml", "--budget", "small", "--no-report", "--workers", "1", "--json"]) == 0
