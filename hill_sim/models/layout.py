@@ -1,7 +1,8 @@
 """Inputs of convolutions as the CPU likes them: channels last in memory, which the layers that follow keep.
 
 Measured on one core (AVX-512): a training step of `small_cnn` takes 0.55 of its time, one of `small_cnn1d` 0.55 as a
-2-D convolution over images one pixel high.
+2-D convolution over images one pixel high. torchvision's models and users' own get their images as they come: there it
+helps some, harms others (32 images of 32 pixels: `mobilenet_v3_small` 0.76, `resnet18` 1.1 to 1.25 of a step's time).
 """
 
 from __future__ import annotations
