@@ -48,6 +48,7 @@ def test_help_list_and_version_start_without_torch() -> None:
         assert done.stdout
 
 
+@pytest.mark.slow
 def test_a_sweep_starts_without_the_compiler() -> None:
     program = (
         "import sys\nimport hill_sim.engine, hill_sim.sweep\nfrom hill_sim.kernels.dispatch import resolve\n"

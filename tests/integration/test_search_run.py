@@ -158,7 +158,7 @@ def test_a_journal_that_tells_of_other_values_is_refused(tmp_path: Path) -> None
     content = journal_of(tmp_path / "run")
     values = json.dumps(read_study(tmp_path / "run").trials[3].values, separators=(",", ":")).encode()
     (tmp_path / "run" / JOURNAL).write_bytes(content.replace(values, b"[12345.0]"))
-    with pytest.raises(HillError, match=r"study.journal: candidate 3 is another there; .* Move it away"):
+    with pytest.raises(HillError, match=r"study.journal: candidate 3 is another there; .* move it away"):
         run(tmp_path / "run", Formula(calls=0))
 
 

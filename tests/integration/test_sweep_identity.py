@@ -77,6 +77,7 @@ def test_an_extension_that_was_cut_short_goes_on(reference: Path, tmp_path: Path
     assert_same_results(tmp_path / "run", tmp_path / "larger")
 
 
+@pytest.mark.slow
 def test_code_that_changed_since_is_refused(tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text(MINE.format(factor=0.5))
