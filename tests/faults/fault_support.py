@@ -62,11 +62,9 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["hill_sim.engine", "hill_sim.sweep.run", "pyarrow.parquet", "sklearn.datasets"])
 
 
-def drive(folder: Path, changes: Mapping[str, Any], ready: Callable[[], object] | None = None) -> None:
+def drive(folder: Path, changes: Mapping[str, Any]) -> None:
     """The target of such a process: a sweep whose batches it trains itself. A refusal is its exit status."""
     spec = tiny(**changes)
-    if ready is not None:
-        ready()
     try:
         run_sweep(spec, folder, backend="bmm", simulate=simulate, progress=False)
     except HillError as error:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import platform
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from fault_support import FORKS, FULL, drive, stored, uninterrupted
-from sweep_support import TINY, TRIALS, assert_same_results, tiny
+from sweep_support import TRIALS, assert_same_results, tiny
 
-from hill_sim.engine import simulate
+from hill_sim.engine import RunSet, simulate
+from hill_sim.errors import HillError
 from hill_sim.sweep import run_sweep
 from hill_sim.sweep.folder import RESULTS, SPEC, TABLE
+from hill_sim.trial import Trial
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
@@ -43,21 +47,32 @@ def test_kill_9_while_the_folder_is_made_or_the_table_written(seen: str, tmp_pat
         assert (folder / TABLE).is_file()
 
 
-def noted(folder: Path, changes: dict[str, Any], ready: Any, name: Path) -> None:
-    """As `drive`; what it was told goes to a file."""
+def one_of_three(folder: Path, together: Any, refused: Any, note: Path) -> None:
+    """A driver that begins with two others, and trains when both of them have been refused."""
+
+    def patient(trials: Sequence[Trial], **options: Any) -> RunSet:
+        if not trained:
+            assert refused.acquire(timeout=120)
+            assert refused.acquire(timeout=120)
+        trained.append(len(trials))
+        return simulate(trials, **options)
+
+    trained: list[int] = []
+    together.wait()
     try:
-        drive(folder, changes, ready)
-    except SystemExit as end:
-        name.write_text(str(end))
-        raise
+        run_sweep(tiny(), folder, backend="bmm", simulate=patient, progress=False)
+    except HillError as error:
+        note.write_text(str(error))
+        refused.release()
+        sys.exit(2)
 
 
 def test_of_drivers_that_start_at_the_same_instant_one_runs(tmp_path: Path, whole: Path) -> None:
-    for attempt in range(20 if FULL else 4):
+    for attempt in range(20 if FULL else 3):
         folder = tmp_path / f"run {attempt}"
-        together = FORKS.Barrier(3)
+        together, refused = FORKS.Barrier(3), FORKS.Semaphore(0)
         drivers = [
-            FORKS.Process(target=noted, args=(folder, TINY, together.wait, tmp_path / f"{attempt} {number}"))
+            FORKS.Process(target=one_of_three, args=(folder, together, refused, tmp_path / f"{attempt} {number}"))
             for number in range(3)
         ]
         for driver in drivers:
