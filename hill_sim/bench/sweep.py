@@ -3,8 +3,8 @@
 `scale` runs grids of growing size with an engine stub, so that expanding, planning, packing, storing, exporting and
 resuming are all that is timed; each size in a process of its own, for its peak memory. `search` trains a Sobol search
 for real and says which share of all processor time its driver took; then it runs one of ten thousand trials with the
-stub, and carries the workers' time over from the real one. `workers` trains one sweep with one process and with two,
-`ray` with as many Ray workers as processes: ratios of the same run.
+stub, and carries the workers' time over from the real one. `executors` trains one grid for real with one process, with
+two, and with two workers of Ray: ratios of the same run, which a short grid would make ratios of start-ups.
 
 Seconds are of processor time, which others on the machine disturb less, unless the column says clock.
 """
@@ -43,18 +43,20 @@ class SweepBench:
     """Benchmark sweeps.
 
     Attributes:
-        cases: of `scale`, `search`, `workers` and `ray`.
+        cases: of `scale`, `search` and `executors`.
         trials: sizes of the `scale` case.
         real: trials of the search that is trained for real.
+        spread: trials of the grid of `executors`.
         out: a CSV file to write; its folder is made.
-        repeats: of the real sweeps; the minimum counts.
+        repeats: of `executors`; the minimum counts.
     """
 
-    cases: tuple[str, ...] = ("scale", "search", "workers", "ray")
+    cases: tuple[str, ...] = ("scale", "search", "executors")
     trials: tuple[int, ...] = (1_000, 10_000, 100_000)
     real: int = 1_000
+    spread: int = 10_000
     out: Path | None = None
-    repeats: int = 3
+    repeats: int = 1
 
 
 def main(args: SweepBench) -> pd.DataFrame:
@@ -69,7 +71,7 @@ def main(args: SweepBench) -> pd.DataFrame:
         elif case == "search":
             rows += _search(args.real)
         else:
-            rows += _real(case, args.repeats)
+            rows += _executors(grid(args.spread), args.repeats)
         print(pd.DataFrame(rows).to_string(index=False, float_format=lambda v: f"{v:.3g}", na_rep=""), flush=True)
     table = pd.DataFrame(rows)
     for name, value in environment().items():
@@ -211,23 +213,41 @@ def _shared_mib() -> float:
     return int(status.partition("RssFile:")[2].split()[0]) / 1024
 
 
-def _real(case: str, repeats: int) -> list[dict[str, Any]]:
-    """One sweep with one worker and with two, or with two local workers and two of Ray."""
-    spec = grid(960)
-    options: list[dict[str, Any]] = [{"workers": 1}, {"workers": 2}]
-    if case == "ray":
-        options = [{"workers": 2}, {"workers": 2, "executor": "ray"}]
-    best = [float("inf")] * 2
-    for _ in range(repeats):
-        for index, chosen in enumerate(options):
-            with tempfile.TemporaryDirectory() as folder:
-                summary = run_sweep(spec, folder, backend="bmm", device="cpu", progress=False, **chosen)
-            best[index] = min(best[index], summary.seconds)
-    return [
-        {"case": case, "trials": summary.trials, "workers": chosen["workers"],
-         "executor": chosen.get("executor", "local"), "clock_seconds": seconds, "speed_ratio": best[0] / seconds}
-        for chosen, seconds in zip(options, best, strict=True)
-    ]  # fmt: skip
+def _executors(spec: SweepSpec, repeats: int) -> list[dict[str, Any]]:
+    ways: list[dict[str, Any]] = [{"workers": 1}, {"workers": 2}, {"workers": 2, "executor": "ray"}]
+    runs = [[_clocked(spec, **way) for way in ways] for _ in range(repeats)]
+    best = [min(times, key=lambda row: row["clock_seconds"]) for times in zip(*runs, strict=True)]
+    one, two, ray = (row["clock_seconds"] for row in best)
+    best[1]["speed_ratio"], best[2]["speed_ratio"], best[2]["overhead"] = one / two, one / ray, ray / two - 1
+    return best
+
+
+def _clocked(spec: SweepSpec, workers: int, executor: str = "local") -> dict[str, Any]:
+    began = time.perf_counter()
+    watch = _FirstBatch()
+    with tempfile.TemporaryDirectory() as folder:
+        summary = run_sweep(spec, folder, workers=workers, executor=executor, backend="bmm", device="cpu",
+                            progress=False, callbacks=[watch])  # fmt: skip
+    return {
+        "case": "executors",
+        "trials": summary.trials,
+        "workers": workers,
+        "executor": executor,
+        "clock_seconds": time.perf_counter() - began,
+        "first_batch_seconds": watch.seen - began,
+    }
+
+
+class _FirstBatch:
+    """When the first batch was stored: the end of start-up, of planning, and of that batch."""
+
+    seen = 0.0
+
+    def on_batch(self, results: Any, finished: int) -> None:
+        self.seen = self.seen or time.perf_counter()
+
+    def close(self) -> None:
+        pass
 
 
 def _alone(measure: Any, *arguments: Any) -> Any:

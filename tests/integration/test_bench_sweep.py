@@ -34,6 +34,18 @@ def test_the_searched_sweep_is_one_that_can_run(tmp_path: Path) -> None:
     assert (summary.trials, summary.finished, summary.failed) == (100, 100, [])
 
 
+@pytest.mark.slow
+def test_executors_are_compared_on_one_sweep(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    table = main(SweepBench(cases=("executors",), spread=120))
+    assert table["trials"].tolist() == [120] * 3
+    assert table["executor"].tolist() == ["local", "local", "ray"]
+    one, two, ray = table["clock_seconds"]
+    assert table["speed_ratio"].tolist()[1:] == pytest.approx([one / two, one / ray])
+    assert table["overhead"].iloc[2] == pytest.approx(ray / two - 1)
+    assert (table["first_batch_seconds"] < table["clock_seconds"]).all()
+
+
 def test_an_unknown_case_is_named() -> None:
     with pytest.raises(InvalidInput, match="unknown 'serach'; did you mean 'search'"):
         main(SweepBench(cases=("serach",)))
