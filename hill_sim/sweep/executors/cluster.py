@@ -62,29 +62,23 @@ class RayWorkers:
         self._ray, self._options = ray, options
         self._task: Any = None
         self._staged: tempfile.TemporaryDirectory[str] | None = None
-        environment: dict[str, Any] = {"env_vars": dict(ONE_THREAD)}
-        if "HILL_SIM_DATA" in os.environ:
-            environment["env_vars"]["HILL_SIM_DATA"] = os.environ["HILL_SIM_DATA"]
-        if address is not None:
-            _check_reachable(address)
-        here: dict[str, Any] = {}
+        self._folder: str | None = None
+        inherited: dict[str, str] = {}
+        chosen: dict[str, Any]
         if address is None:
-            self._folder: str | None = os.getcwd()
-            environment["env_vars"]["PYTHONPATH"] = import_paths()
-            here = {"num_cpus": count(workers), "include_dashboard": False}
+            # Not by a `runtime_env`: Ray would start a second set of workers beside the ones that it starts anyway.
+            self._folder = os.getcwd()
+            inherited = {**ONE_THREAD, "PYTHONPATH": import_paths()}
+            chosen = {"num_cpus": count(workers), "include_dashboard": False}
         else:
-            self._folder = None  # Ray's copy of the staged one
+            _check_reachable(address)
             self._staged = tempfile.TemporaryDirectory(prefix="hill-sim-")
             stage(Path(self._staged.name), names)
-            environment["working_dir"] = self._staged.name
+            variables = {name: os.environ[name] for name in ("HILL_SIM_DATA",) if name in os.environ}
+            chosen = {"runtime_env": {"env_vars": {**ONE_THREAD, **variables}, "working_dir": self._staged.name}}
         try:
-            ray.init(
-                address=address or "local",
-                runtime_env=environment,
-                logging_level=logging.WARNING,
-                log_to_driver=True,
-                **here,
-            )
+            with _environment(inherited):
+                ray.init(address=address or "local", logging_level=logging.WARNING, log_to_driver=True, **chosen)
         except Exception as error:  # of any kind, a bare Exception too
             self.close()
             reason = str(error).strip().splitlines()[0]
@@ -102,7 +96,11 @@ class RayWorkers:
                 f"({has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs)"
             )
         self.number = slots if workers == "auto" else count(workers)
-        self._task = ray.remote(num_cpus=1, num_gpus=gpus_per_worker, max_retries=1)(_task)
+        needs: dict[str, Any] = {"num_cpus": 1, "num_gpus": gpus_per_worker}
+        self._task = ray.remote(**needs, max_retries=1)(_task)
+        warm = ray.remote(**needs, max_retries=0)(_imports)
+        for _ in range(self.number):
+            warm.remote()  # they import while the driver plans; what fails here fails again where it is seen
 
     def run(self, feed: Feed, stop: Callable[[], bool]) -> Iterator[Event]:
         ray, retries = self._ray, Retries()
@@ -159,6 +157,21 @@ class RayWorkers:
             self._staged = None
 
 
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for the processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _check_reachable(address: str) -> None:
     """Ray itself waits for minutes for a cluster that is not there."""
     host, colon, port = address.rpartition("://")[2].rpartition(":")
@@ -178,6 +191,12 @@ def _task(trials: list[Trial], options: Mapping[str, Any], folder: str | None, v
         mistake = Unavailable(f"executor: a Ray node has {found}; the driver has {wanted}")
         return "raised", str(mistake), mistake
     return compute(trials, options)
+
+
+def _imports() -> None:
+    import torch  # noqa: F401
+
+    import hill_sim.engine  # noqa: F401
 
 
 def _versions() -> dict[str, str]:
