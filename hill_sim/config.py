@@ -31,6 +31,8 @@ class Strict(BaseModel):
             for name in given:
                 if name not in cls.model_fields:
                     raise ValueError(f"{name}: {unknown_key(str(name), cls.model_fields)}")
+        elif not isinstance(given, cls):
+            raise ValueError(f"{_shown(given)} is not a mapping of {', '.join(cls.model_fields)}")
         return given
 
 

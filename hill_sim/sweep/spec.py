@@ -20,7 +20,7 @@ budget: {small: {seeds: 2}}           # `--budget small`: what to put in place o
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +48,8 @@ class PolicyEntry(Strict):
     @model_validator(mode="before")
     @classmethod
     def _bare_name(cls, given: Any) -> Any:
+        if not isinstance(given, str | Mapping | PolicyEntry):
+            raise ValueError(f"{given!r} is not a policy's name or a mapping of {', '.join(cls.model_fields)}")
         return {"policy": given} if isinstance(given, str) else given
 
     @property
