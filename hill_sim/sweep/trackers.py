@@ -145,7 +145,7 @@ def _imported(module: str, package: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise Unavailable(f"log: {package} is not installed; pip install {package}") from None
+        raise Unavailable(f"log: {package} is not installed; pip install 'hill-sim[{package}]'") from None
 
 
 def _id(folder: Path) -> str:

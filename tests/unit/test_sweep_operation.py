@@ -203,7 +203,7 @@ def test_mlflow_is_one_run_that_is_gone_on_with(tmp_path: Path, monkeypatch: pyt
 
 def test_a_tracker_that_is_not_there_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(Unavailable, match="log: wandb is not installed; pip install wandb"):
+    with pytest.raises(Unavailable, match=r"log: wandb is not installed; pip install 'hill-sim\[wandb\]'"):
         trackers(["wandb"], tmp_path)
     with pytest.raises(InvalidInput, match="log: unknown 'tensorbord'; did you mean 'tensorboard'"):
         trackers(["tensorbord"], tmp_path)
