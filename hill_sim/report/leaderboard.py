@@ -10,11 +10,11 @@ from hill_sim.report.headline import headline
 from hill_sim.report.search import Found, search_text
 from hill_sim.report.study import KIND_TITLES, Study
 from hill_sim.report.verdicts import Verdict, verdicts
-from hill_sim.report.words import alphas, count_of, effect
+from hill_sim.report.words import alphas, count_of, effect, short
 from hill_sim.risk.comparison import REFERENCES
 
 WIDTH = 100
-_NAME, _CELL = 15, 20
+_NAME, _SEEDS, _CELL = 16, 5, 19  # columns: the user, "12/20", an interval and the space before it
 _MARKS = {"helps": "+", "harms": "-", "gains": "~", "unproven": "~"}
 
 
@@ -53,8 +53,8 @@ def leaderboard_text(runs: RunSet) -> str:
 def _block(study: Study, setting: str) -> list[str]:
     rows = {(r.user, r.against): r for r in study.overall[study.overall["setting"] == setting].itertuples(index=False)}
     title = f"{setting}: change of test accuracy in points, mean over {alphas(study.alphas)}"
-    heading = f"  {'user':<{_NAME}}" + "".join(f"{'- ' + name:>{_CELL}}" for name in REFERENCES)
-    lines = [_cut(title, WIDTH), heading]
+    heading = f"  {'user':<{_NAME + _SEEDS}}" + "".join(f"{'- ' + name:>{_CELL}}" for name in REFERENCES)
+    lines = [short(title, WIDTH), heading]
     kind = ""
     for verdict in verdicts(study, setting):
         if verdict.kind != kind:
@@ -65,22 +65,18 @@ def _block(study: Study, setting: str) -> list[str]:
 
 
 def _line(verdict: Verdict, rows: dict) -> str:
-    cells = []
-    for name in REFERENCES:
-        row = rows[verdict.user, name]
-        if name == "twin":
-            seeds = f"{int(row.better)}/{int(row.n)}" if row.n else ""
-            cells.append(f"{seeds:>5} {_interval(row):>{_CELL - 3}}")
-        else:
-            cells.append(f"{_interval(row):>{_CELL - 1}}")
+    against_twin = rows[verdict.user, "twin"]
+    seeds = f"{int(against_twin.better)}/{int(against_twin.n)}" if against_twin.n else ""
     mark = _MARKS.get(verdict.word, " ")
-    return f"{mark} {_cut(verdict.user, _NAME):<{_NAME}}" + " ".join(cells)
+    name = verdict.user if len(verdict.user) < _NAME else short(verdict.user, _NAME - 1)
+    cells = "".join(f"{_interval(rows[verdict.user, reference]):>{_CELL}}" for reference in REFERENCES)
+    return f"{mark} {name:<{_NAME}}{seeds:>{_SEEDS}}{cells}"
 
 
 def _interval(row: Any) -> str:
     for digits in (1, 0):
         text = plain(effect(row, digits)).replace(", ", ",")
-        if len(text) <= _CELL - 2:
+        if len(text) < _CELL:
             break
     return "" if text == "-" else text
 
@@ -88,7 +84,3 @@ def _interval(row: Any) -> str:
 def plain(text: str) -> str:
     """With ASCII signs, for any terminal."""
     return text.replace("−", "-").replace("–", "-")
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

@@ -209,6 +209,14 @@ def test_the_leaderboard_fits_a_terminal_and_shows_every_interval() -> None:
     assert all(row.count("[") == 4 for row in rows)
 
 
+def test_sequences_of_strategies_look_different_in_the_leaderboard() -> None:
+    turns = ("compactness", "resolve_overlap")
+    sequences = list(itertools.product(turns, turns))
+    text = leaderboard_text(run_set(null, users=[*turns, *sequences], seeds=10))  # type: ignore[list-item]
+    rows = re.findall(r"^. (\S.*?) +(\d+/10) +\S+ \[", text, re.MULTILINE)
+    assert len({user for user, _ in rows}) == len(rows) == 6
+
+
 class Links(HTMLParser):
     """Everything in a page that a browser would fetch."""
 
