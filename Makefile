@@ -22,8 +22,8 @@ test: lint ## everything: ruff, mypy, the import contract, all tests
 test-faults: dev ## the fault tests in full: processes killed, disks full, clusters broken; half an hour
 	@HILL_SIM_FAULTS=full $(PY) -m pytest tests/faults -m faults
 
-fast: dev ## the edit loop: the quick tests only
-	@$(PY) -m pytest -n $${HILL_SIM_TEST_WORKERS:-2} --dist loadfile -m "not slow and not cuda" --ignore tests/faults --ignore tests/browser
+fast: dev ## the edit loop: the quick tests only, of all or of TESTS=tests/unit
+	@$(PY) -m pytest -n $${HILL_SIM_TEST_WORKERS:-2} --dist loadfile -m "not slow and not cuda" --ignore tests/faults --ignore tests/browser $(TESTS)
 
 lint: dev ## ruff, mypy, the import contract
 	@$(PY) -m ruff check $(CHECKED)
