@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
@@ -53,21 +52,15 @@ def cluster() -> Iterator[Any]:
     """Two nodes of one CPU each, on this machine."""
     from ray.cluster_utils import Cluster
 
+    before = set(descendants(os.getpid()))
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     made.second = [made.add_node(num_cpus=1), made.add_node(num_cpus=1)]
     made.wait_for_nodes()
     yield made
-    processes = descendants(os.getpid())
+    processes = set(descendants(os.getpid())) - before
     ray.shutdown()
     made.shutdown()
-    wait_for_death([process for process in processes if _is_ray(process)])
-
-
-def _is_ray(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        return command.startswith(b"ray") or b"/ray/" in command
-    return False
+    wait_for_death(sorted(processes))
 
 
 def meanwhile(condition: Callable[[], bool], act: Callable[[], None]) -> threading.Thread:
