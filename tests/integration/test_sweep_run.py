@@ -17,7 +17,7 @@ from hill_sim.errors import HillError, InvalidInput, Unavailable
 from hill_sim.report import leaderboard_text
 from hill_sim.sweep import load_outcomes, load_results, run_sweep
 from hill_sim.sweep.commit import commit
-from hill_sim.sweep.executors import Batch, LocalWorkers, count
+from hill_sim.sweep.executors import Batch, BatchEnded, LocalWorkers, count
 from hill_sim.sweep.folder import PREFIXES, RESULTS, SPEC, TABLE, RunFolder
 from hill_sim.sweep.store import ResultStore
 from hill_sim.trial import Trial
@@ -275,3 +275,27 @@ def test_an_error_that_no_trial_survives_is_raised_in_the_driver() -> None:
             list(workers.run(lambda: next(waiting, None), lambda: False))
     finally:
         workers.close()
+
+
+@pytest.mark.slow
+def test_a_worker_has_its_next_batch_before_the_last_one_is_stored() -> None:
+    """And what has ended is not lost where there can be no next one."""
+    workers = LocalWorkers(1, {"device": "cpu", "backend": "bmm"})
+    fed: list[int] = []
+
+    def feed() -> Batch:
+        if len(fed) == 2:
+            raise Unavailable("the database is gone")
+        fed.append(len(fed))
+        return Batch((Trial(epochs=2, interactions=(1,), seed=fed[-1]),), {})
+
+    ended = []
+    try:
+        with pytest.raises(Unavailable, match="the database is gone"):
+            for event in workers.run(feed, lambda: False):
+                if isinstance(event, BatchEnded):
+                    ended.append([result.trial.seed for result in event.results])
+                    assert fed == [0, 1]
+    finally:
+        workers.close()
+    assert ended == [[0], [1]]

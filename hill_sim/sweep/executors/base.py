@@ -78,6 +78,19 @@ class Executor(Protocol):
         """Of workers."""
 
 
+def first(give_out: Callable[[], None], *ended: Event) -> Iterator[Event]:
+    """Give a free worker its next batch, then yield what has ended: it need not wait until that is stored.
+
+    Results are worth more than the next batch: they are yielded even if there can be none.
+    """
+    try:
+        give_out()
+    except HillError:
+        yield from ended
+        raise
+    yield from ended
+
+
 class WorkerCrash(HillError):
     """Workers that fail whatever they are given."""
 

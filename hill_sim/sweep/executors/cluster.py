@@ -23,7 +23,7 @@ from typing import Any
 
 import hill_sim
 from hill_sim.errors import InvalidInput, Unavailable
-from hill_sim.sweep.executors.base import Batch, BatchEnded, Event, Feed, Quiet, TrialEnded, WorkerCrash, count
+from hill_sim.sweep.executors.base import Batch, BatchEnded, Event, Feed, Quiet, TrialEnded, WorkerCrash, count, first
 from hill_sim.sweep.executors.retries import Retries
 from hill_sim.sweep.executors.worker import ONE_THREAD, compute, import_paths
 from hill_sim.trial import Trial
@@ -106,7 +106,9 @@ class RayWorkers:
         ray, retries = self._ray, Retries()
         in_flight: dict[Any, Batch] = {}
         dry = False  # feed had nothing when it was asked last
-        while True:
+
+        def give_out() -> None:
+            nonlocal dry
             while len(in_flight) < self.number and not stop():
                 batch = retries.next()
                 if batch is None and not dry:
@@ -117,6 +119,9 @@ class RayWorkers:
                 task = self._task.options(max_retries=0 if batch.deaths else 1)
                 options = {**self._options, **batch.options}
                 in_flight[task.remote(list(batch.trials), options, self._folder, _versions())] = batch
+
+        while True:
+            give_out()
             if not in_flight:
                 return
             ready = ray.wait(list(in_flight), timeout=0.5)[0]
@@ -141,11 +146,10 @@ class RayWorkers:
                     if kind == "batch":
                         retries.done()
                         ended = BatchEnded(*content)
-                        yield from (TrialEnded(result.outcome.key) for result in ended.results)
                     else:
                         ended = retries.raised(batch, *content)
                 if ended is not None:
-                    yield ended
+                    yield from first(give_out, *map(TrialEnded, (r.outcome.key for r in ended.results)), ended)
                     dry = False
 
     def close(self) -> None:

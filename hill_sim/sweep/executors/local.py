@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
-from hill_sim.sweep.executors.base import Batch, BatchEnded, Event, Feed, Quiet, TrialEnded, WorkerCrash
+from hill_sim.sweep.executors.base import Batch, BatchEnded, Event, Feed, Quiet, TrialEnded, WorkerCrash, first
 from hill_sim.sweep.executors.retries import Retries, in_words
 from hill_sim.sweep.executors.worker import ONE_THREAD, import_paths
 
@@ -40,7 +40,9 @@ class LocalWorkers:
         retries = Retries()
         dry = False  # feed had nothing when it was asked last
         stillborn = 0  # workers that died before they were ready, since one was
-        while True:
+
+        def give_out() -> None:
+            nonlocal dry
             for place, worker in enumerate(self._workers):
                 if worker.batch is not None or stop():
                     continue
@@ -53,6 +55,9 @@ class LocalWorkers:
                         worker.kill()
                         worker = self._workers[place] = _Worker()
                     worker.give(batch, self._options)
+
+        while True:
+            give_out()
             busy = {worker.connection: worker for worker in self._workers if worker.batch is not None}
             if not busy:
                 return
@@ -92,7 +97,7 @@ class LocalWorkers:
                         worker.batch = None
                         ended = retries.raised(batch, *content)
                 if ended is not None:
-                    yield ended
+                    yield from first(give_out, ended)
                     dry = False
 
 
