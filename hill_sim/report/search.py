@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -92,7 +93,8 @@ def search_sections(found: Found) -> Iterator[Section]:
         )  # fmt: skip
     yield Section(
         "slices", "Where are the good ones?",
-        f"{first.name} against each parameter, all others varying; later candidates are darker.",
+        f"{first.name} against each parameter, all others varying; later candidates are darker."
+        + (" Black: the median of each tenth of the candidates, or of each choice." if _many(found) else ""),
         f"Scatter plots of {first.name} against each of {len(found.search.space)} parameters.",
         lambda: _slices(found),
     )  # fmt: skip
@@ -229,17 +231,36 @@ def _slices(found: Found) -> Figure:
             choices = [v if isinstance(v, str) else json.dumps(v) for v in dimension.choices]
             spread = (done["candidate"] * 0.618 % 1 - 0.5) * 0.5  # side by side, not on top of each other
             given, labels = given.map(dimension.encoded.index) + spread, choices
-        axes.scatter(given, scale * done[first.name], s=14, c=done["candidate"], cmap="Blues", linewidth=0.3,
-                     edgecolor=style.MUTED, vmin=-0.5 * len(done))  # fmt: skip
+        values = scale * done[first.name]
+        axes.scatter(given, values, s=min(14, 6000 / len(done)), c=done["candidate"], cmap="Blues",
+                     linewidth=min(0.3, 60 / len(done)), edgecolor=style.MUTED, vmin=-0.5 * len(done))  # fmt: skip
+        if _many(found):
+            for x, y in _medians(given, values, bool(labels)):
+                axes.plot(x, y, color=style.INK, linewidth=1.8)
         if labels:
-            axes.set_xticks(
-                range(len(labels)),
-                [short(text, 18) for text in labels],
-                rotation=20 if sum(map(len, labels)) > 24 else 0,
+            names = [short(text, 18) for text in labels]
+            turned: dict[str, Any] = (
+                {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if sum(map(len, labels)) > 24 else {}
             )
+            axes.set_xticks(range(len(labels)), names, **turned)
         if getattr(dimension.distribution, "log", False):
             axes.set_xscale("log")
         axes.set(xlabel=dimension.place)
         if index % columns == 0:
             axes.set(ylabel=_axis(first))
     return made
+
+
+def _many(found: Found) -> bool:
+    """More dots than the eye finds the middle of."""
+    return int((found.table["state"] == "complete").sum()) >= 100
+
+
+def _medians(given: pd.Series, values: pd.Series, choices: bool) -> Iterator[tuple[Sequence[float], Sequence[float]]]:
+    """Lines: one through the medians of ten equally large groups, or a bar across each choice."""
+    if choices:
+        for place, median in values.groupby(given.round()).median().items():
+            yield (place - 0.3, place + 0.3), (median, median)
+    else:
+        tenths = pd.qcut(given, 10, labels=False, duplicates="drop")
+        yield given.groupby(tenths).median().tolist(), values.groupby(tenths).median().tolist()
