@@ -12,6 +12,7 @@ import contextlib
 import importlib.util
 import logging
 import os
+import pickle
 import re
 import shutil
 import socket
@@ -131,7 +132,7 @@ class RayWorkers:
             for ref in ready:
                 batch, ended = in_flight.pop(ref), None
                 try:
-                    kind, *content = ray.get(ref)
+                    kind, *content = pickle.loads(ray.get(ref))
                 except (
                     ray.exceptions.WorkerCrashedError,
                     ray.exceptions.NodeDiedError,
@@ -187,14 +188,15 @@ def _check_reachable(address: str) -> None:
         raise Unavailable(f"ray_address: no Ray cluster at {address}: {error.strerror or error}") from None
 
 
-def _task(trials: list[Trial], options: Mapping[str, Any], folder: str | None, versions: Mapping[str, str]) -> Any:
+def _task(trials: list[Trial], options: Mapping[str, Any], folder: str | None, versions: Mapping[str, str]) -> bytes:
+    """The message of `compute`, pickled here: Ray would handle each of its thousands of small arrays as a buffer."""
     if folder is not None:
         os.chdir(folder)
     if (here := _versions()) != versions:
         wanted, found = (", ".join(f"{name} {number}" for name, number in v.items()) for v in (versions, here))
         mistake = Unavailable(f"executor: a Ray node has {found}; the driver has {wanted}")
-        return "raised", str(mistake), mistake
-    return compute(trials, options)
+        return pickle.dumps(("raised", str(mistake), mistake))
+    return pickle.dumps(compute(trials, options), protocol=5)
 
 
 def _imports() -> None:
