@@ -4,7 +4,8 @@
 resuming are all that is timed; each size in a process of its own, for its peak memory. `search` trains a Sobol search
 for real and says which share of all processor time its driver took; then it runs one of ten thousand trials with the
 stub, and carries the workers' time over from the real one. `executors` trains one grid for real with one process, with
-two, and with two workers of Ray: ratios of the same run, which a short grid would make ratios of start-ups.
+two, and with two workers of Ray: ratios of the same run, which a short grid would make ratios of start-ups. Machines are
+seldom equally fast for minutes: of a worker's time, what it did not train is told apart.
 
 Seconds are of processor time, which others on the machine disturb less, unless the column says clock.
 """
@@ -30,8 +31,10 @@ from hill_sim.config import validated
 from hill_sim.engine.results import EPOCH_COLUMNS, Interaction, Outcome, RunSet, TrialResult
 from hill_sim.errors import unknown
 from hill_sim.registry import STRATEGIES
+from hill_sim.sweep.folder import RESULTS
 from hill_sim.sweep.run import run_sweep
 from hill_sim.sweep.spec import SweepSpec
+from hill_sim.sweep.store import ResultStore
 from hill_sim.trial import Trial
 from hill_sim.types import Edit, MoveCenter
 
@@ -228,13 +231,17 @@ def _clocked(spec: SweepSpec, workers: int, executor: str = "local") -> dict[str
     with tempfile.TemporaryDirectory() as folder:
         summary = run_sweep(spec, folder, workers=workers, executor=executor, backend="bmm", device="cpu",
                             progress=False, callbacks=[watch])  # fmt: skip
+        seconds = time.perf_counter() - began
+        with ResultStore(Path(folder) / RESULTS, readonly=True) as store:
+            trained = store.totals()["seconds"]
     return {
         "case": "executors",
         "trials": summary.trials,
         "workers": workers,
         "executor": executor,
-        "clock_seconds": time.perf_counter() - began,
+        "clock_seconds": seconds,
         "first_batch_seconds": watch.seen - began,
+        "not_training_seconds": seconds - trained / workers,
     }
 
 

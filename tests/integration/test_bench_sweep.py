@@ -44,6 +44,7 @@ def test_executors_are_compared_on_one_sweep(tmp_path: Path) -> None:
     assert table["speed_ratio"].tolist()[1:] == pytest.approx([one / two, one / ray])
     assert table["overhead"].iloc[2] == pytest.approx(ray / two - 1)
     assert (table["first_batch_seconds"] < table["clock_seconds"]).all()
+    assert table["not_training_seconds"].between(0, table["clock_seconds"], inclusive="neither").all()
 
 
 def test_an_unknown_case_is_named() -> None:
