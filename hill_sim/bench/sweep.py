@@ -4,8 +4,8 @@
 resuming are all that is timed; each size in a process of its own, for its peak memory. `search` trains a Sobol search
 for real and says which share of all processor time its driver took; then it runs one of ten thousand trials with the
 stub, and carries the workers' time over from the real one. `executors` trains one grid for real with one process, with
-two, and with two workers of Ray: ratios of the same run, which a short grid would make ratios of start-ups. Machines are
-seldom equally fast for minutes: of a worker's time, what it did not train is told apart.
+two, and with two workers of Ray: ratios of the same run, which a short grid would make ratios of start-ups. Machines
+are seldom equally fast for minutes: of a worker's time, what it did not train is told apart.
 
 Seconds are of processor time, which others on the machine disturb less, unless the column says clock.
 """

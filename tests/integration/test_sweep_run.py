@@ -290,12 +290,16 @@ def test_a_worker_has_its_next_batch_before_the_last_one_is_stored() -> None:
         return Batch((Trial(epochs=2, interactions=(1,), seed=fed[-1]),), {})
 
     ended = []
+
+    def drive() -> None:
+        for event in workers.run(feed, lambda: False):
+            if isinstance(event, BatchEnded):
+                ended.append([result.trial.seed for result in event.results])
+                assert fed == [0, 1]
+
     try:
         with pytest.raises(Unavailable, match="the database is gone"):
-            for event in workers.run(feed, lambda: False):
-                if isinstance(event, BatchEnded):
-                    ended.append([result.trial.seed for result in event.results])
-                    assert fed == [0, 1]
+            drive()
     finally:
         workers.close()
     assert ended == [[0], [1]]
