@@ -62,7 +62,8 @@ def read(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model
 def validated(model: type[Model], data: Any, where: str) -> Model:
     """`data` as a `model`; the first thing that is wrong becomes one line beginning with `where`."""
     if not isinstance(data, Mapping):
-        raise InvalidInput(f"{where}: {_shown(data)} is not a mapping of {', '.join(model.model_fields)}")
+        given = "empty, and" if data is None else f"{_shown(data)} is"
+        raise InvalidInput(f"{where}: {given} not a mapping of {', '.join(model.model_fields)}")
     try:
         return model.model_validate(data)
     except ValidationError as error:

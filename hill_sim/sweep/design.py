@@ -43,6 +43,11 @@ class Design(Strict):
         check(parameters, varies=True)
         return parameters
 
+    @property
+    def size(self) -> int:
+        """How many points there are."""
+        return self.n * (len(self.parameters) + 2)
+
     def points(self) -> list[dict[str, Any]]:
         """The n (d + 2) points in the order that `hill_sim.risk.sensitivity.sobol_indices` expects."""
         quantiles: np.ndarray = saltelli(self.n, len(self.parameters), self.seed)

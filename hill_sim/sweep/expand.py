@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any
 
 from hill_sim.errors import InvalidInput, unknown
@@ -12,7 +13,7 @@ from hill_sim.risk.attribution import branches
 from hill_sim.sweep.design import Design
 from hill_sim.sweep.people import People
 from hill_sim.sweep.places import put
-from hill_sim.sweep.spec import Attribution, Case, PolicyEntry, SweepSpec, Tree
+from hill_sim.sweep.spec import MOST, Attribution, Case, PolicyEntry, SweepSpec, Tree
 from hill_sim.trial import CE_SCALED, TWIN, Trial
 
 
@@ -41,7 +42,8 @@ def expand(spec: SweepSpec) -> list[Planned]:
     objective, so it is one trial per seed, whatever the grid.
 
     Raises:
-        InvalidInput: a value that no trial can have; the line names the case, the user and the field.
+        InvalidInput: a value that no trial can have; the line names the case, the user and the field. Or more trials
+            than `MOST`.
     """
     planned: dict[Trial, Planned] = {}
     cases: Sequence[Case | None] = spec.cases or [None]
@@ -120,7 +122,15 @@ def _parts(
     base: dict[str, Any] = {}
     for place, value in fixed.items():
         base = put(base, place, value)
-    users = [*_entries(policies or []), *(_sequences(tree, base, where) if tree else [])]
+    epochs = _epochs(tree, base, where) if tree else []
+    _check_number(where, {
+        "users": (len(policies or []) + (len(tree.strategies) ** len(epochs) if tree else 0)) or 1,
+        "persons": people.count if people else 1,
+        "points of the design": design.size if design else 1,
+        "points of the grid": prod(map(len, grid.values())),
+        "seeds": len(spec.seeds),
+    })  # fmt: skip
+    users = [*_entries(policies or []), *(_sequences(tree, epochs, where) if tree else [])]
     return base, list(_each_person(users or [("", {})], people)), list(_points(design, grid))
 
 
@@ -148,15 +158,27 @@ def _entries(entries: Sequence[PolicyEntry]) -> Iterator[tuple[str, dict[str, An
         yield entry.name, {"policy": entry.policy, "policy_options": entry.options, "user": entry.user}
 
 
-def _sequences(tree: Tree, base: Mapping[str, Any], where: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    epochs = base.get("interactions", Trial().interactions)
+def _check_number(where: str, factors: Mapping[str, int]) -> None:
+    """Raise InvalidInput if all combinations are more than `MOST`, before any is made."""
+    if (number := prod(factors.values())) > MOST:
+        said = " x ".join(f"{count:,} {what}" for what, count in factors.items() if count > 1)
+        raise InvalidInput(f"{where}{said}: {number:,} trials are more than the {MOST:,} of one sweep")
+
+
+def _epochs(tree: Tree, base: Mapping[str, Any], where: str) -> Sequence[int]:
+    """Those of a tree's interactions."""
+    epochs: Sequence[int] = base.get("interactions", Trial().interactions)
     if isinstance(tree.interactions, list):
-        epochs = tree.interactions
-    elif tree.interactions is not None:
-        if tree.interactions > len(epochs):
-            given = f"{tree.interactions} is more than the {len(epochs)} interactions {list(epochs)}"
-            raise InvalidInput(f"{where}tree.interactions: {given}")
-        epochs = epochs[: tree.interactions]
+        return tree.interactions
+    if tree.interactions is None:
+        return epochs
+    if tree.interactions > len(epochs):
+        given = f"{tree.interactions} is more than the {len(epochs)} interactions {list(epochs)}"
+        raise InvalidInput(f"{where}tree.interactions: {given}")
+    return epochs[: tree.interactions]
+
+
+def _sequences(tree: Tree, epochs: Sequence[int], where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for entry in tree.strategies:
         if entry.user:
             raise InvalidInput(

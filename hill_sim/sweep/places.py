@@ -8,12 +8,19 @@ from typing import Any
 
 from hill_sim.config import unknown_key
 from hill_sim.errors import InvalidInput
+from hill_sim.policy import HumanLimits
+from hill_sim.presets import ObjectiveOptions
 from hill_sim.trial import Trial
 
 TRIAL_FIELDS = tuple(f.name for f in fields(Trial))
 NESTED = ("task_options", "model_options", "policy_options", "user", "view", "objective", "trust")
 NAMED = {"objective": "preset", "trust": "rule"}
 """Fields that are a name or a mapping, and the option of the mapping that holds the name."""
+INSIDE = {
+    "user": tuple(f.name for f in fields(HumanLimits)),
+    "objective": ("preset", *(f.name for f in fields(ObjectiveOptions))),
+}
+"""Options that are the same whatever the rest of the trial."""
 
 
 def check_place(place: str) -> None:
@@ -26,6 +33,8 @@ def check_place(place: str) -> None:
         raise ValueError(f"{place}: {unknown_key(head, allowed)}")
     if dot and (head not in NESTED or not inside):
         raise ValueError(f"{place}: only {', '.join(NESTED)} have options inside")
+    if dot and inside not in INSIDE.get(head, (inside,)):
+        raise ValueError(f"{place}: {unknown_key(inside, INSIDE[head])}")
 
 
 def put(fields: Mapping[str, Any], place: str, value: Any) -> dict[str, Any]:

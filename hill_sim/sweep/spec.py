@@ -34,6 +34,9 @@ from hill_sim.sweep.people import People
 from hill_sim.sweep.places import check_place
 from hill_sim.sweep.search.spec import SearchSpec
 
+MOST = 1_000_000
+"""Trials of one sweep: each costs the driver 1.5 KB, and most of a millisecond before the first one starts."""
+
 Name = Annotated[str, AfterValidator(lambda given: _file_name(given))]
 
 
@@ -261,6 +264,8 @@ def _file_name(given: str) -> str:
 
 def _seed_list(given: Any) -> Any:
     if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
+        if given > MOST:
+            raise ValueError(f"{given:,} are more than the {MOST:,} trials of one sweep")
         return list(range(given))
     seeds = list(given) if isinstance(given, list | tuple) else []
     if seeds and all(type(seed) is int and seed >= 0 for seed in seeds) and len(set(seeds)) == len(seeds):

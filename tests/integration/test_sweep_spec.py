@@ -145,6 +145,9 @@ def test_quickstart_is_what_the_readme_says() -> None:
         ({"seeds": 0}, "tiny.yaml: seeds: 0 is not a number of seeds >= 1 or a list"),
         ({"seeds": [1, 1]}, "tiny.yaml: seeds: [1, 1] is not a number of seeds >= 1 or a list of distinct"),
         ({"seeds": [-1]}, "tiny.yaml: seeds: [-1] is not"),
+        ({"seeds": 10**8}, "tiny.yaml: seeds: 100,000,000 are more than the 1,000,000 trials of one sweep"),
+        ({"grid": {"user.efort": [3]}}, "tiny.yaml: grid.user.efort: unknown; did you mean 'effort'?"),
+        ({"fixed": {"objective.mixng": "x"}}, "tiny.yaml: fixed.objective.mixng: unknown; did you mean 'mixing'?"),
         ({"seeds": True}, "tiny.yaml: seeds: True is not"),
         ({"name": "a/b"}, "tiny.yaml: name: 'a/b' is not a name of letters, digits, dots, dashes and underscores"),
         ({"name": ".."}, "tiny.yaml: name: '..' is not a name"),
@@ -176,6 +179,19 @@ def test_a_spec_that_says_nonsense_is_one_line(changes: dict[str, Any], message:
         (
             {"tree": {"strategies": [{"policy": "hold", "user": {"effort": 1}}]}},
             "tree.strategies: hold: human limits belong to the whole trial (fixed.user)",
+        ),
+        (
+            {"policies": ["hold", "random"], "grid": {"lam": [0.1] * 1_000}, "seeds": 1_000},
+            "2 users x 1,000 points of the grid x 1,000 seeds: 2,000,000 trials are more than the 1,000,000 of one",
+        ),
+        (
+            {"policies": None, "tree": {"strategies": ["hold"] * 9, "interactions": [*range(1, 10)]}},
+            "387,420,489 users",
+        ),
+        ({"users": {"count": 10**9}}, "3 users x 1,000,000,000 persons x 2 points"),
+        (
+            {"design": {"n": 2**40, "parameters": {"lam": {"low": 0, "high": 1}}}},
+            "3 users x 3,298,534,883,328 points of the design x 2 points of the grid x 2 seeds",
         ),
         ({"fixed": {"view": 3, "view.per_class": 2}}, "view: 3 is not a mapping, so view.per_class cannot be set"),
     ],

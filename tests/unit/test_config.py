@@ -96,7 +96,7 @@ def test_what_is_no_yaml_names_the_place_in_one_line(text: str, message: str) ->
         ({"epochs": 3, "inner": {"names": ["a", 2]}}, "f.yaml: inner.names.1: 2 is not a valid string"),
         ({"epochs": "x", "inner": {"lr": "y"}}, "f.yaml: epochs: 'x' is not a valid integer (and 1 more)"),
         ([1], "f.yaml: [1] is not a mapping of epochs, inner"),
-        (None, "f.yaml: None is not a mapping of epochs, inner"),
+        (None, "f.yaml: empty, and not a mapping of epochs, inner"),
     ],
 )
 def test_what_does_not_fit_is_one_line_with_place_given_and_allowed(data: Any, message: str) -> None:
