@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 import zlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,30 @@ def load(kind: str, name: str) -> Any:
     except AttributeError:
         public = ", ".join(n for n in vars(module) if not n.startswith("_")) or "nothing"
         raise InvalidInput(f"{kind}: {name!r}: {module_name} has no {attribute!r} (it has: {public})") from None
+
+
+def check_options(where: str, factory: Callable[..., Any], options: Iterable[str], given: int = 0) -> None:
+    """Raise InvalidInput, with the nearest name, for an option that `factory` does not take, or lacks.
+
+    Args:
+        where: the line begins with it.
+        given: arguments that it is called with before the options.
+    """
+    try:
+        parameters = list(inspect.signature(factory).parameters.values())[given:]
+    except (TypeError, ValueError):  # a builtin without a signature: calling it tells
+        return
+    allowed = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    names = [parameter.name for parameter in allowed]
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        for option in options:
+            if not names:
+                raise InvalidInput(f"{where}: takes no options, {option!r} was given")
+            if option not in names:
+                raise unknown(where, option, names)
+    for parameter in allowed:
+        if parameter.default is parameter.empty and parameter.name not in options:
+            raise InvalidInput(f"{where}: needs the option {parameter.name!r}")
 
 
 class HillImportError(InvalidInput):

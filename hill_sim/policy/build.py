@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from hill_sim import registry
-from hill_sim.errors import InvalidInput, unknown
+from hill_sim.errors import InvalidInput
 from hill_sim.policy.limits import HumanLimits
 from hill_sim.policy.protocol import Policy
 
@@ -47,20 +46,7 @@ def build_policy(
 
 
 def _call(name: str, factory: Callable[..., Any], options: dict[str, Any]) -> Any:
-    try:
-        parameters = dict(inspect.signature(factory).parameters)
-    except (TypeError, ValueError):  # a builtin without a signature: calling it tells
-        parameters = {}
-    keywords = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        for option in options:
-            if not keywords:
-                raise InvalidInput(f"policy_options: {name!r} takes no options, {option!r} was given")
-            if option not in keywords:
-                raise unknown(f"policy_options of {name!r}", option, keywords)
-    for option, parameter in keywords.items():
-        if parameter.default is parameter.empty and option not in options:
-            raise InvalidInput(f"policy_options: {name!r} needs the option {option!r}")
+    registry.check_options(f"policy_options of {name!r}", factory, options)
     try:
         return factory(**options)
     except InvalidInput as error:

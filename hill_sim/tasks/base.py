@@ -15,7 +15,6 @@ generator, no trial's seed.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,7 +27,7 @@ import torch
 from torch import Tensor
 
 from hill_sim import registry
-from hill_sim.errors import InvalidInput, unknown
+from hill_sim.errors import InvalidInput
 from hill_sim.tasks.card import Card
 from hill_sim.tasks.files import data_root, noting_reads, stamps
 from hill_sim.trial import TWIN, Options, Trial
@@ -245,15 +244,7 @@ def load_anew(name: str, options: Mapping[str, Any]) -> Task:
     loader = registry.load("task", name)
     if not callable(loader):
         raise InvalidInput(f"task: {name!r} is a {type(loader).__name__}, not a function that returns a Task")
-    parameters = inspect.signature(loader).parameters.values()
-    allowed = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        for option in options:
-            if option not in allowed:
-                raise unknown(f"task_options of {name}", option, allowed)
-    for parameter in parameters:
-        if parameter.name in allowed and parameter.default is parameter.empty and parameter.name not in options:
-            raise InvalidInput(f"task_options of {name}: needs the option {parameter.name!r}")
+    registry.check_options(f"task_options of {name}", loader, options)
     task = loader(**options)
     if not isinstance(task, Task):
         raise InvalidInput(f"task: {name!r} returned {type(task).__name__}, not a hill_sim.tasks.Task")

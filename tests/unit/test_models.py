@@ -128,7 +128,7 @@ def test_initial_weights_depend_on_the_seed_alone() -> None:
 WRONG: dict[str, tuple[Callable[..., Any], str]] = {
     "no_module": (lambda shape, n: 3, "factory returned int, not a torch.nn.Module"),
     "raises": (lambda shape, n: 1 / 0, "cannot be made: ZeroDivisionError: division by zero"),
-    "options": (lambda shape, n, width: Net(shape, n), "model_options of .*missing 1 required positional argument"),
+    "options": (lambda shape, n, width: Net(shape, n), "model_options of .*: needs the option 'width'"),
     "classes": (lambda shape, n: Net(shape, n + 1), r"logits have shape \(2, 11\), allowed: \[B, 10\]"),
     "inputs": (lambda shape, n: Net((3,), n), r"forward fails on x \[2, 64\]: RuntimeError: mat1 and mat2"),
     "parameterless": (lambda shape, n: type("Empty", (nn.Module,), {"forward": lambda self, x: (x[:, :10], x)})(),

@@ -192,7 +192,7 @@ def test_the_trial_that_cannot_run_is_named() -> None:
     refused(r"^trial 1 of 1: policy_options of 'compactness': unknown 'facto'", {"policy_options": {"facto": 1}})
     refused(r"^trial 1 of 1: task_options of digits: unknown 'noise'", {"task_options": {"noise": 0.1}})
     refused(r"^trial 1 of 1: task: .*nowhere", {"task": "nowhere:load", "task_options": {}})
-    refused(r"^trial 1 of 1: model_options", {"model_options": {"hiden": [3]}})
+    refused(r"^trial 1 of 1: model_options of mlp: unknown .hiden.; did you mean", {"model_options": {"hiden": [3]}})
     refused(r"^trial 1 of 1: model_options.hidden: .* is not a list of widths", {"model_options": {"hidden": [0]}})
     refused(r"^trial 3 of 3: policy: .*no file", {}, {}, {"policy": "/nowhere/mine.py:Mine"})
     refused(r"^trial 1 of 1: policy_options", {"policy": ("hold", "hold"), "policy_options": ({}, {"x": 1})})

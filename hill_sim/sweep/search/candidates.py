@@ -125,7 +125,7 @@ class Maker:
         try:
             resolve_all([Trial(**fields, seed=self.spec.seeds[0]) for _, _, fields in self.fields(params)])
         except InvalidInput as error:
-            return str(error)
+            return str(error).removeprefix("trial 1 of 1: ")
         return ""
 
     def _broken(self, params: Mapping[str, Any]) -> str:
