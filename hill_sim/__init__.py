@@ -5,8 +5,9 @@ Names load on first use, so that `import hill_sim` and the command line start wi
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hill_sim.lazy import getter
 
 if TYPE_CHECKING:
     from hill_sim.engine import Plan, RunSet, plan, simulate
@@ -24,8 +25,4 @@ _HOMES = {
 __all__ = ["CollapseClass", "Edit", "LatentView", "MoveCenter", "MovePoint", "Plan", "RunSet", "ScaleClass", "Trial",
            "plan", "simulate"]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'hill_sim' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = getter(__name__, _HOMES)

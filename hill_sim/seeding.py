@@ -11,9 +11,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def generator(seed: int, role: str, *keys: int) -> np.random.Generator:
@@ -35,6 +38,8 @@ _torch_state = RLock()
 @contextmanager
 def own_torch_state(*gpus: torch.device) -> Iterator[None]:
     """torch's global generators for this block alone: the caller's state comes back, other threads wait."""
+    import torch  # late: most who draw numbers need none of it
+
     with _torch_state, torch.random.fork_rng(devices=list(gpus)):
         yield
 
@@ -42,6 +47,8 @@ def own_torch_state(*gpus: torch.device) -> Iterator[None]:
 @contextmanager
 def torch_seed(seed: int, role: str, *keys: int) -> Iterator[None]:
     """Seed torch's global CPU generator inside the block only: module initialisers know no other way."""
+    import torch
+
     with own_torch_state():
         # not torch.manual_seed: that also queues a seed for a GPU nobody uses, with a stack trace, at 0.7 ms a call
         torch.default_generator.manual_seed(int(generator(seed, role, *keys).integers(2**63)))

@@ -43,8 +43,9 @@ class Progress:
         failed: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._total, self._before, self._failed, self._enabled, self._clock = total, done, failed, enabled, clock
-        self._visible = enabled and sys.stderr.isatty()
+        self._total, self._before, self._failed, self._clock = total, done, failed, clock
+        self._enabled = enabled and sys.stderr is not None  # None: closed when Python started
+        self._visible = self._enabled and sys.stderr.isatty()
         self._running: set[str] = set()
         self._ended: set[str] = set()
         self._stored: set[str] = set()
@@ -113,7 +114,10 @@ class Progress:
         now = self._clock()
         if self._enabled and not self._visible and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
-            print(f"hill-sim: {self.line()}", file=sys.stderr, flush=True)
+            try:
+                print(f"hill-sim: {self.line()}", file=sys.stderr, flush=True)
+            except OSError:  # nobody reads it any more: no reason to stop
+                self._enabled = False
 
     def line(self) -> str:
         """All of it in words."""

@@ -59,7 +59,9 @@ def start(
 
 FORKS = multiprocessing.get_context("forkserver")
 """Drivers that need no command line: each is a process of its own, forked from one that has imported everything."""
-FORKS.set_forkserver_preload(["hill_sim.engine", "hill_sim.sweep.run", "pyarrow.parquet", "sklearn.datasets"])
+FORKS.set_forkserver_preload(
+    ["hill_sim.engine.simulation", "hill_sim.sweep.run", "pyarrow.parquet", "sklearn.datasets"]
+)
 
 
 def drive(folder: Path, changes: Mapping[str, Any]) -> None:

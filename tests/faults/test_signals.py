@@ -24,10 +24,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return uninterrupted(tmp_path_factory.mktemp("whole") / "tiny", longer())
 
 
-def on_a_terminal(spec: Path, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """The sweep as the foreground process of a terminal, and the terminal's other end."""
+def on_a_terminal(spec: Path, folder: Path, hangup: str = "default") -> tuple[subprocess.Popen[bytes], int]:
+    """The sweep as the foreground process of a terminal, and the terminal's other end.
+
+    Args:
+        hangup: what its SIGHUP does, `default` or `ignore`.
+    """
     ours, theirs = pty.openpty()
-    command = ["setsid", "--ctty", sys.executable, "-m", "hill_sim.cli", "sweep", str(spec), "--out", str(folder)]
+    command = ["env", f"--{hangup}-signal=HUP", "setsid", "--ctty"]
+    command += [sys.executable, "-m", "hill_sim.cli", "sweep", str(spec), "--out", str(folder)]
     command += ["--no-report", "--backend", "bmm", "--workers", "1"]
     driver = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
@@ -54,6 +59,23 @@ def test_ctrl_c_at_a_terminal_and_a_terminal_that_is_closed(tmp_path: Path, whol
     assert driver.wait(timeout=60) == -signal.SIGHUP
     wait_for_death(workers)
     run_sweep(longer(), folder, backend="bmm", simulate=simulate)
+    assert_same_results(folder, whole)
+
+
+def test_a_sweep_that_ignores_hangups_goes_on_when_its_terminal_is_closed(tmp_path: Path, whole: Path) -> None:
+    spec, folder = write_yaml(tmp_path / "longer.yaml", **LONGER), tmp_path / "run"
+    driver, terminal = on_a_terminal(spec, folder, "ignore")
+    wait_for(lambda: stored(folder) > 0, driver)
+    os.close(terminal)
+    assert driver.wait(timeout=120) == 0
+    assert_same_results(folder, whole)
+
+
+def test_a_sweep_without_stdout_and_stderr_goes_on(tmp_path: Path, whole: Path) -> None:
+    spec, folder = write_yaml(tmp_path / "longer.yaml", **LONGER), tmp_path / "run"
+    command = [sys.executable, "-m", "hill_sim.cli", "sweep", spec, "--out", folder, "--no-report", "--backend", "bmm"]
+    done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *command], check=False)
+    assert done.returncode == 0
     assert_same_results(folder, whole)
 
 

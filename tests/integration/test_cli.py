@@ -51,9 +51,15 @@ def test_help_list_and_version_start_without_torch() -> None:
 @pytest.mark.slow
 def test_a_sweep_starts_without_the_compiler() -> None:
     program = (
-        "import sys\nimport hill_sim.engine, hill_sim.sweep\nfrom hill_sim.kernels.dispatch import resolve\n"
+        "import sys\nimport hill_sim.engine.simulation, hill_sim.sweep\nfrom hill_sim.kernels.dispatch import resolve\n"
         "resolve('auto', 'cpu')\nassert not {'torch._dynamo', 'sympy', 'triton', 'matplotlib'} & set(sys.modules)"
     )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_driver_starts_its_workers_before_it_has_imported_torch() -> None:
+    """They import it meanwhile; and `hill-sim status`, asked now and then, never does."""
+    program = "import sys\nimport hill_sim.sweep.run, hill_sim.sweep.status\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

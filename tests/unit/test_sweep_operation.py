@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -69,6 +70,23 @@ def test_lines_come_now_and_then_and_never_when_silenced(capsys: pytest.CaptureF
                 clock.now += LINE_SECONDS / 8
                 bar.batch([ended(seed)], {})
         assert len(capsys.readouterr().err.splitlines()) == expected
+
+
+class Unread(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("stderr", [None, Unread()])
+def test_lines_that_nobody_can_read_stop_nothing(stderr: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is what Python has instead of a stream that was closed when it started."""
+    monkeypatch.setattr(sys, "stderr", stderr)
+    clock = Clock()
+    with Progress(100, 0, enabled=True, clock=clock) as bar:
+        for seed in range(3):
+            clock.now += LINE_SECONDS
+            bar.batch([ended(seed)], {})
+    assert bar.line().startswith("3 of 100 trials")
 
 
 @pytest.mark.parametrize(

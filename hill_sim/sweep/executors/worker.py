@@ -45,7 +45,7 @@ def main(descriptor: int) -> None:
 
     import torch  # late, so that a driver that dies at once does not wait for it
 
-    import hill_sim.engine  # noqa: F401
+    import hill_sim.engine.simulation  # noqa: F401
 
     torch.set_num_threads(1)
     connection.send(("ready",))
