@@ -22,9 +22,10 @@ class Unavailable(HillError, RuntimeError):
     """An explicit request that this installation cannot meet; the message says why and what would."""
 
 
-def unknown(field: str, given: object, allowed: Iterable[str]) -> InvalidInput:
-    """The error for a name that is not among `allowed`, with the nearest name suggested."""
-    names = sorted(allowed)
+def unknown(field: str, given: object, names: Iterable[str]) -> InvalidInput:
+    """The error for a name that is not among `names`, with the nearest name suggested."""
+    names = sorted(names)
     near = difflib.get_close_matches(str(given), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return InvalidInput(f"{field}: unknown {given!r}{hint} (allowed: {', '.join(names)})")
+    allowed = f"allowed: {', '.join(names)}" if names else "there are none"
+    return InvalidInput(f"{field}: unknown {given!r}{hint} ({allowed})")
