@@ -97,6 +97,12 @@ class Study:
         return self.alphas[-1] if self.alphas else float("nan")
 
     @cached_property
+    def detailed(self) -> set[str]:
+        """Keys of the trials of which a report shows more than the outcome: the loudest, and their twins."""
+        loudest = self.trials[self.trials["alpha"] == self.loudest]
+        return {*loudest["key"], *loudest["twin_key"]}
+
+    @cached_property
     def overall(self) -> pd.DataFrame:
         """`compare` per setting and user, all alphas of a seed averaged; in points. Holm over a setting's users."""
         return in_points(compare(self.trials, ["setting", "kind", "user"], family=["setting"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from sweep_support import BROKEN, TINY, TRIALS, assert_same_results, assert_same
 
 from hill_sim.engine import RunSet, simulate
 from hill_sim.errors import HillError, InvalidInput, Unavailable
-from hill_sim.report import leaderboard_text
+from hill_sim.report import leaderboard_text, write_report, write_report_from
+from hill_sim.report.study import Study
 from hill_sim.sweep import load_outcomes, load_results, run_sweep
 from hill_sim.sweep.commit import commit
 from hill_sim.sweep.executors import Batch, BatchEnded, LocalWorkers, count
@@ -61,6 +63,30 @@ def test_the_leaderboard_needs_no_details(reference: Path) -> None:
     assert lean.info == whole.info
     assert leaderboard_text(lean) == leaderboard_text(whole)
     assert not any(result.epochs or result.interactions or len(result.predictions) for result in lean.results)
+
+
+def test_details_of_some_trials(reference: Path) -> None:
+    whole = load_results(reference)
+    keys = {result.outcome.key for result in whole.results[1:4]}
+    some = load_results(reference, details=keys)
+    pd.testing.assert_frame_equal(some.outcomes, whole.outcomes, check_exact=True)
+    for one, other in zip(some.results, whole.results, strict=True):
+        if one.outcome.key in keys:
+            assert str(one) == str(other)
+        else:
+            assert one.epochs == {}
+            assert len(one.interactions) == len(one.predictions) == 0
+
+
+@pytest.mark.slow
+def test_the_report_of_a_folder_is_that_of_all_details(reference: Path, tmp_path: Path) -> None:
+    """It reads only those that it shows."""
+    assert 0 < len(Study.of(load_results(reference, details=False)).detailed) < len(load_results(reference).results)
+    write_report_from(load_results(reference), tmp_path)
+    write_report(shutil.copytree(reference, tmp_path / "copy"))
+    of_all, of_some = contents(tmp_path / "figures"), contents(tmp_path / "copy" / "figures")
+    assert of_some == of_all
+    assert {"latents.png", "validation.png"} <= of_all.keys()
 
 
 def test_the_sweep_gives_what_simulate_gives(reference: Path) -> None:
