@@ -29,10 +29,10 @@ FULL = os.environ.get("HILL_SIM_FAULTS") == "full"
 LONGER: dict[str, Any] = {
     "grid": {"alpha": [0.3, 0.7], "lam": [i / 10 for i in range(16)]},
     "policies": ["compactness", "separation"],
-    "seeds": 4,
+    "seeds": 8,
     "fixed": {**TINY["fixed"], "epochs": 4, "interactions": [1]},
 }
-TRIALS = 256  # in four batches
+TRIALS = 512  # in eight batches: two workers have four of them when the first is seen to be stored
 
 
 def longer(**changes: Any) -> SweepSpec:
