@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -78,8 +78,8 @@ class Executor(Protocol):
         """Of workers."""
 
 
-def first(give_out: Callable[[], None], *ended: Event) -> Iterator[Event]:
-    """Give a free worker its next batch, then yield what has ended: it need not wait until that is stored.
+def first(give_out: Callable[[], None], ended: Iterable[Event]) -> Iterator[Event]:
+    """Give a free worker its next batch, then yield what has ended: it need not wait until that is read and stored.
 
     Results are worth more than the next batch: they are yielded even if there can be none.
     """

@@ -130,28 +130,35 @@ class RayWorkers:
                 yield Quiet()
                 dry = False
             for ref in ready:
-                batch, ended = in_flight.pop(ref), None
-                try:
-                    kind, *content = pickle.loads(ray.get(ref))
-                except (
-                    ray.exceptions.WorkerCrashedError,
-                    ray.exceptions.NodeDiedError,
-                    ray.exceptions.OutOfMemoryError,
-                    ray.exceptions.ObjectLostError,
-                    ray.exceptions.LocalRayletDiedError,
-                ) as error:
-                    ended = retries.died(batch, _in_words(error))
-                except ray.exceptions.RayError as error:
-                    raise WorkerCrash(f"ray: {type(error).__name__}: {str(error).strip()}") from None
-                else:
-                    if kind == "batch":
-                        retries.done()
-                        ended = BatchEnded(*content)
-                    else:
-                        ended = retries.raised(batch, *content)
-                if ended is not None:
-                    yield from first(give_out, *map(TrialEnded, (r.outcome.key for r in ended.results)), ended)
+                batch = in_flight.pop(ref)
+                for event in first(give_out, self._ended(ref, batch, retries)):
+                    yield event
                     dry = False
+
+    def _ended(self, ref: Any, batch: Batch, retries: Retries) -> Iterator[Event]:
+        """What a task of this batch came to, read when the first event is asked for."""
+        failures = self._ray.exceptions
+        try:
+            kind, *content = pickle.loads(self._ray.get(ref))
+        except (
+            failures.WorkerCrashedError,
+            failures.NodeDiedError,
+            failures.OutOfMemoryError,
+            failures.ObjectLostError,
+            failures.LocalRayletDiedError,
+        ) as error:
+            ended = retries.died(batch, _in_words(error))
+        except failures.RayError as error:
+            raise WorkerCrash(f"ray: {type(error).__name__}: {str(error).strip()}") from None
+        else:
+            if kind == "batch":
+                retries.done()
+                ended = BatchEnded(*content)
+            else:
+                ended = retries.raised(batch, *content)
+        if ended is not None:
+            yield from (TrialEnded(result.outcome.key) for result in ended.results)
+            yield ended
 
     def close(self) -> None:
         """Leave the cluster, whose workers end what they are at; a Ray of our own ends at once."""

@@ -97,7 +97,7 @@ class LocalWorkers:
                         worker.batch = None
                         ended = retries.raised(batch, *content)
                 if ended is not None:
-                    yield from first(give_out, ended)
+                    yield from first(give_out, [ended])
                     dry = False
 
 
