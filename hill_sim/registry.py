@@ -106,10 +106,11 @@ def check_options(where: str, factory: Callable[..., Any], options: Iterable[str
         given: arguments that it is called with before the options.
     """
     try:
-        parameters = list(inspect.signature(factory).parameters.values())[given:]
+        parameters = inspect.signature(factory).parameters.values()
     except (TypeError, ValueError):  # a builtin without a signature: calling it tells
         return
-    allowed = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    taken = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:given]
+    allowed = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p not in taken]
     names = [parameter.name for parameter in allowed]
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         for option in options:

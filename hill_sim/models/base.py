@@ -34,7 +34,6 @@ def build_model(trial: Trial, task: Task) -> nn.Module:
         factory = partial(torchvision_model, name)
     else:
         factory = registry.load("model", trial.model)
-    if kind != "torchvision":  # which has its own, and says so
         registry.check_options(f"model_options of {trial.model}", factory, options, given=2)
     try:
         with torch_seed(trial.seed, "init"):

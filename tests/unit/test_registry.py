@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,3 +77,19 @@ def test_what_is_not_there_is_named(kind: str, name: str, message: str) -> None:
     with pytest.raises(HillError, match=message) as caught:
         registry.load(kind, name)
     assert "\n" not in str(caught.value)
+
+
+def anything_first(*first: object, width: int) -> None: ...
+
+
+def two_first(shape: object, n: int, /, *more: object, width: int = 3, **others: object) -> None: ...
+
+
+@pytest.mark.parametrize(("factory", "options"), [(anything_first, {"width": 3}), (two_first, {"depth": 3})])
+def test_options_are_what_stands_beside_the_arguments_given(factory: Any, options: dict[str, int]) -> None:
+    registry.check_options("model_options of mine", factory, options, given=2)
+
+
+def test_an_option_that_is_missing_beside_any_arguments() -> None:
+    with pytest.raises(InvalidInput, match=r"^model_options of mine: needs the option 'width'$"):
+        registry.check_options("model_options of mine", anything_first, {}, given=2)
