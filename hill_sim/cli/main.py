@@ -6,6 +6,7 @@ import errno
 import importlib
 import logging
 import os
+import select
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -57,11 +58,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("hill-sim: interrupted; a sweep goes on with the same command", file=sys.stderr)
         return 130
     except OSError as error:
-        if error.errno not in (errno.EPIPE, errno.EIO):
+        if not (isinstance(error, BrokenPipeError) or (error.errno == errno.EIO and _terminal_is_gone())):
             raise
         # `hill-sim list | head`, or a terminal that was closed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _terminal_is_gone() -> bool:
+    """Whether stdout is a terminal that was closed; a disk that fails says EIO too."""
+    try:
+        asked = select.poll()
+        asked.register(sys.stdout.fileno(), 0)
+    except (AttributeError, OSError, ValueError):  # no stdout, or none that is a file
+        return False
+    return any(events & select.POLLHUP for _, events in asked.poll(0))
 
 
 def _call(argv: Sequence[str]) -> int:

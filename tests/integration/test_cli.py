@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sweep_support import BROKEN, TRIALS, tiny, write_yaml
@@ -66,6 +69,17 @@ def test_a_driver_starts_its_workers_before_it_has_imported_torch() -> None:
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"hill-sim {hill_sim.__version__}\n"
+
+
+def test_a_disk_that_fails_is_no_terminal_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both say EIO."""
+
+    def fail(given: Any) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("hill_sim.cli.listing.main", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        main(["list"])
 
 
 def test_list_shows_everything_that_can_be_named(capsys: pytest.CaptureFixture[str]) -> None:
