@@ -7,7 +7,6 @@ experiments/quickstart.yaml: fixed.alhpa: unknown; did you mean 'alpha'? (allowe
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from hill_sim.errors import InvalidInput
+from hill_sim.errors import InvalidInput, nearest
 
 
 class Strict(BaseModel):
@@ -41,10 +40,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def unknown_key(name: str, allowed: Iterable[str]) -> str:
     """`unknown; did you mean 'alpha'? (allowed: alpha, lam, ...)`"""
-    names = list(allowed)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown{hint} (allowed: {', '.join(names)})"
+    return f"unknown{nearest(name, list(allowed))}"
 
 
 def read(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model:

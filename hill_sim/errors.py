@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class HillError(Exception):
@@ -24,8 +24,11 @@ class Unavailable(HillError, RuntimeError):
 
 def unknown(field: str, given: object, names: Iterable[str]) -> InvalidInput:
     """The error for a name that is not among `names`, with the nearest name suggested."""
-    names = sorted(names)
+    return InvalidInput(f"{field}: unknown {given!r}{nearest(given, sorted(names))}")
+
+
+def nearest(given: object, names: Sequence[str]) -> str:
+    """What follows `unknown`: `; did you mean 'alpha'? (allowed: alpha, lam, ...)`"""
     near = difflib.get_close_matches(str(given), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    allowed = f"allowed: {', '.join(names)}" if names else "there are none"
-    return InvalidInput(f"{field}: unknown {given!r}{hint} ({allowed})")
+    return f"{hint} (allowed: {', '.join(names)})" if names else f"{hint} (there are none)"

@@ -207,8 +207,6 @@ def _task(trials: list[Trial], options: Mapping[str, Any], folder: str | None, v
 
 
 def _imports() -> None:
-    import torch  # noqa: F401
-
     import hill_sim.engine.simulation  # noqa: F401
 
 
