@@ -45,9 +45,7 @@ def write_report(folder: Path | str) -> Path:
     from hill_sim.sweep import load_results
 
     folder = Path(folder)
-    runs = load_results(folder, details=False)
-    if Found.of(runs) is None:
-        runs = load_results(folder, details=Study.of(runs).detailed)
+    runs = load_results(folder, details=lambda runs: set() if Found.of(runs) else Study.of(runs).detailed)
     spec = runs.info.get("spec", {})
     name = str(spec.get("name", folder.name))
     command = "hill-sim sweep sweep.yaml --out again"

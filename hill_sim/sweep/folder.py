@@ -17,7 +17,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import IO, Any
 
@@ -170,12 +170,12 @@ def read_spec(path: Path) -> SweepSpec:
     return validated(SweepSpec, load_yaml(path / SPEC), str(path / SPEC))
 
 
-def load_results(path: Path | str, *, details: bool | Collection[str] = True) -> RunSet:
+def load_results(path: Path | str, *, details: bool | Callable[[RunSet], Collection[str]] = True) -> RunSet:
     """The finished trials of a run folder, in the order of its sweep; also while the sweep is still running.
 
     Args:
-        details: whether to read epochs, interactions and predictions as well, which are most of the memory; or the
-            keys of the trials of which to read them.
+        details: whether to read epochs, interactions and predictions as well, which are most of the memory; or what
+            says, given the rest, of which trials (their keys).
 
     `info` holds what the sweep recorded: `spec` (the resolved sweep), `cases`, `labels` and `roles` (one per result;
     see `Planned`), `pinned` (backend, device, versions), the `commit` it last ran at, and the totals of the batches so
@@ -188,9 +188,6 @@ def load_results(path: Path | str, *, details: bool | Collection[str] = True) ->
     spec = read_spec(path)
     with ResultStore(path / RESULTS, readonly=True) as store:
         rows = store.results() if details is True else list(store.summaries())
-        if details and details is not True:
-            whole = {result.outcome.key: result for _, _, result in store.results(details)}
-            rows = [(case, label, whole.get(result.outcome.key, result)) for case, label, result in rows]
         roles = {(item.case, item.label): item.role for item in expand(spec)} if spec.has_roles else {}
         pinned = json.loads(store.meta("pinned") or "{}")
         info: dict[str, Any] = {
@@ -204,7 +201,11 @@ def load_results(path: Path | str, *, details: bool | Collection[str] = True) ->
             **store.totals(),
             **({"candidates": _candidates(spec, store)} if spec.search else {}),
         }
-    return RunSet(tuple(result for _, _, result in rows), info)
+        runs = RunSet(tuple(result for _, _, result in rows), info)
+        if callable(details) and (keys := details(runs)):
+            whole = {result.outcome.key: result for _, _, result in store.results(keys)}
+            runs = RunSet(tuple(whole.get(result.outcome.key, result) for result in runs.results), info)
+    return runs
 
 
 def load_candidates(path: Path | str) -> pd.DataFrame:
